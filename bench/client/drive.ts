@@ -1,0 +1,36 @@
+/** One caller of a closed loop: it makes a call and says, when the answer is there, whether it was right. */
+export type Lane = (done: (right: boolean) => void) => void
+
+export interface Drive {
+  calls: number
+  seconds: number
+  /** How long each call took, in milliseconds, ascending. */
+  waits: number[]
+}
+
+/** Keeps every lane calling for some seconds. Throws when any answer was wrong. */
+export async function drive (lanes: Lane[], seconds: number): Promise<Drive> {
+  const waits: number[] = []
+  const begin = performance.now()
+  const end = begin + seconds * 1000
+  await Promise.all(lanes.map(async lane => {
+    await new Promise<void>((resolve, reject) => {
+      let asked = performance.now()
+      const done = (right: boolean): void => {
+        const now = performance.now()
+        if (!right) return reject(new Error('a call got a wrong answer'))
+        waits.push(now - asked)
+        if (now >= end) return resolve()
+        asked = now
+        lane(done)
+      }
+      lane(done)
+    })
+  }))
+  return { calls: waits.length, seconds: (performance.now() - begin) / 1000, waits: waits.sort((a, b) => a - b) }
+}
+
+/** The value below which `share` (0 to 1) of an ascending list lies. */
+export function percentile (ascending: number[], share: number): number {
+  return ascending[Math.min(ascending.length - 1, Math.floor(ascending.length * share))] ?? Number.NaN
+}

@@ -1,0 +1,39 @@
+import { type Answer, type Connection } from './connection.ts'
+import { get, initialize, INITIALIZED, post } from './requests.ts'
+
+const VERSION = '2025-11-25'
+const ACCEPT = 'accept: application/json, text/event-stream\r\n'
+const SESSION_ID = /\r\nmcp-session-id: (\S+)/i
+
+/** A session of Streamable HTTP, opened as a client opens it; it makes the requests that belong to it. */
+export class Session {
+  readonly id: string
+  readonly #port: number
+  readonly #headers: string
+
+  private constructor (port: number, id: string) {
+    this.#port = port
+    this.id = id
+    this.#headers = `mcp-session-id: ${id}\r\nmcp-protocol-version: ${VERSION}\r\n`
+  }
+
+  static async open (connection: Connection, port: number, onAnswer?: (answer: Answer) => void): Promise<Session> {
+    const answer = await connection.request(post(port, '/mcp', ACCEPT, initialize(VERSION)))
+    const id = SESSION_ID.exec(answer.head)?.[1]
+    if (id === undefined) throw new Error(`initialize gave no session:\n${answer.head}\n\n${answer.body}`)
+    const session = new Session(port, id)
+    const accepted = await connection.request(session.post(INITIALIZED))
+    if (!accepted.head.startsWith('HTTP/1.1 202')) throw new Error(`notifications/initialized was not accepted:\n${accepted.head}`)
+    onAnswer?.(answer)
+    onAnswer?.(accepted)
+    return session
+  }
+
+  post (body: string): string {
+    return post(this.#port, '/mcp', ACCEPT + this.#headers, body)
+  }
+
+  get (): string {
+    return get(this.#port, '/mcp', this.#headers)
+  }
+}

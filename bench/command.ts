@@ -1,0 +1,66 @@
+import { resolve } from 'node:path'
+import { parseArgs } from 'node:util'
+import type { Size } from './scenario.ts'
+import { scenarios } from './scenarios.ts'
+import { type Adapter, servers } from './servers.ts'
+
+export interface Options {
+  size: Size
+  rounds: number
+  /** The names of the scenarios to run. */
+  only: string[]
+  /** The first is what the others are compared with. */
+  servers: Adapter[]
+  json: string
+  /** The folder for CPU profiles, when they are wanted. */
+  profiles: string | null
+}
+
+const USAGE = `npm run bench -- [--smoke] [--only name] [--rounds n] [--servers floor,ours] [--json file] [--profile]
+  --smoke    a little of everything: proves that it works, times nothing
+  --only     one scenario (may be given again): ${scenarios.map(({ name }) => name).join(', ')}
+  --rounds   how often each is measured; the table shows the median (3)
+  --servers  what is compared with what; floor,floor shows how exact the instrument is
+  --json     where every figure goes (bench/results/latest.json)
+  --profile  write CPU profiles beside it, and print the functions that took most`
+
+/** The command line, or null when there is nothing to run: help was asked for, or the line was wrong, which is then said. */
+export function readOptions (args: string[]): Options | null {
+  try {
+    const options = parse(args)
+    if (options === null) console.log(USAGE)
+    return options
+  } catch (error) {
+    console.error(`${error instanceof Error ? error.message : error}\n\n${USAGE}`)
+    process.exitCode = 1
+    return null
+  }
+}
+
+function parse (args: string[]): Options | null {
+  const { values } = parseArgs({
+    args,
+    options: {
+      smoke: { type: 'boolean', default: false },
+      only: { type: 'string', multiple: true },
+      rounds: { type: 'string' },
+      servers: { type: 'string' },
+      json: { type: 'string', default: 'bench/results/latest.json' },
+      profile: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false }
+    }
+  })
+  if (values.help) return null
+  const { smoke, json, profile } = values
+  const rounds = Number(values.rounds ?? (smoke || profile ? 1 : 3))
+  if (!Number.isInteger(rounds) || rounds < 1) throw new Error(`--rounds must be a whole number above 0: ${values.rounds}`)
+  const only = values.only?.map(name => named('--only', name, scenarios).name) ?? scenarios.map(({ name }) => name)
+  const chosen = values.servers?.split(',').map(name => named('--servers', name, servers)) ?? servers
+  return { size: smoke ? 'smoke' : 'full', rounds, only, servers: chosen, json, profiles: profile ? resolve(json, '../profiles') : null }
+}
+
+function named<Named extends { name: string }> (option: string, name: string, list: Named[]): Named {
+  const found = list.find(item => item.name === name)
+  if (found === undefined) throw new Error(`${option} ${name}: one of ${list.map(({ name }) => name).join(', ')}`)
+  return found
+}

@@ -1,0 +1,55 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import type { Question, Ready, Usage } from './servers/control.ts'
+
+const PATIENCE = 5_000
+
+/** A server of the suite in a process of its own, seen from the load's side. */
+export class ServerProcess {
+  readonly port: number
+  readonly #child: ChildProcess
+
+  private constructor (child: ChildProcess, port: number) {
+    this.#child = child
+    this.port = port
+  }
+
+  static async start (file: string, flags: string[]): Promise<ServerProcess> {
+    const child = fork(file, { execArgv: ['--expose-gc', ...flags] })
+    const { port } = await hear<Ready>(child)
+    return new ServerProcess(child, port)
+  }
+
+  async usage (question: Question = { gc: false }): Promise<Usage> {
+    this.#child.send(question)
+    return await hear<Usage>(this.#child)
+  }
+
+  /** CPU, in microseconds, that the server spends while `work` runs. */
+  async cpuOf (work: () => Promise<unknown>): Promise<number> {
+    const before = await this.usage()
+    await work()
+    return (await this.usage()).cpu - before.cpu
+  }
+
+  async stop (): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
+    const gone = once(this.#child, 'exit')
+    this.#child.disconnect()
+    // One that is too busy to see its parent leave is not waited for.
+    const impatience = setTimeout(() => this.#child.kill('SIGKILL'), PATIENCE)
+    await gone
+    clearTimeout(impatience)
+  }
+}
+
+async function hear<Heard> (child: ChildProcess): Promise<Heard> {
+  return await new Promise((resolve, reject) => {
+    const onExit = (code: number | null): void => { reject(new Error(`the server process ended with code ${code}`)) }
+    child.once('exit', onExit)
+    child.once('message', heard => {
+      child.off('exit', onExit)
+      resolve(heard as Heard)
+    })
+  })
+}

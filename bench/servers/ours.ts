@@ -1,0 +1,18 @@
+import Fastify from 'fastify'
+import mcp from 'fastify-mcp-sse'
+import { z } from 'zod'
+import { ready } from './control.ts'
+import { produce } from './work.ts'
+
+const STREAM = z.object({ chunks: z.number(), bytes: z.number() })
+
+const app = Fastify()
+await app.register(mcp, { name: 'bench', version: '1.0.0', streams: { max: 20_000 }, sessions: { max: 20_000 } })
+
+app.mcp.tool('echo', { description: 'Says it back', input: z.object({ message: z.string() }) }, ({ message }) => message)
+app.mcp.tool('chunks', { description: 'Streams, and keeps its chunks for the result', input: STREAM }, produce)
+app.mcp.tool('watch', { description: 'Streams only', input: STREAM, collect: false }, produce)
+
+await app.listen({ port: 0, host: '127.0.0.1' })
+const [address] = app.addresses()
+if (address !== undefined) ready(address.port)

@@ -1,0 +1,211 @@
+import { comment, encode, message } from '../sse/frame.ts'
+import type { StreamPool } from '../sse/pool.ts'
+import type { Room, SseStream } from '../sse/stream.ts'
+import type { EventLog } from '../store/store.ts'
+import type { RequestId } from '../protocol/message.ts'
+
+/** What carries the messages of a response once it has become a stream. */
+export interface Line {
+  /** Opens the stream that is to be sent as the response. */
+  connect (): SseStream
+  send (json: string, answers?: RequestId): Room
+  /** The last message was sent. */
+  end (): void
+  /** The client left before there was a stream. */
+  leave (): void
+  /** Ends the connection alone; false where the client could not come back. */
+  closeStream (): boolean
+}
+
+export interface ChannelOptions {
+  /** Names the stream in its event ids. */
+  readonly id: string
+  readonly session: string
+  readonly pool: StreamPool
+  readonly events: EventLog
+  /** Milliseconds in which a client may come back. */
+  readonly window: number
+  /** Milliseconds that a client is told to wait before it comes back. */
+  readonly retry: number
+  /** Whether the first event has an id and empty data (2025-11-25). */
+  readonly primes: boolean
+  /** The client did not come back in time. */
+  readonly onLost: () => void
+  /** The client came back too late for some events: whatever they belonged to cannot go on. */
+  readonly onGap: () => void
+  /** The last message was sent. */
+  readonly onEnd: () => void
+}
+
+/**
+ * A stream of a session as the specification means it: numbered events that outlive their connection.
+ * While the client is away its events go to the log; when they fill the budget the writer waits.
+ */
+export class Channel implements Line {
+  readonly #options: ChannelOptions
+  #seq = 0
+  #stream: SseStream | null = null
+  #over = false
+  #logHasRoom = true
+  #away: NodeJS.Timeout | undefined
+  #waiting: Promise<boolean> | null = null
+  #release: ((open: boolean) => void) | null = null
+  readonly #pending = new Map<string, string>()
+
+  constructor (options: ChannelOptions) {
+    this.#options = options
+  }
+
+  get id (): string {
+    return this.#options.id
+  }
+
+  get isConnected (): boolean {
+    return this.#stream !== null
+  }
+
+  connect (): SseStream {
+    const stream = this.attach()
+    const { id, retry, primes } = this.#options
+    stream.write(primes ? encode({ id: `${id}_0`, retry, data: '' }) : comment('open'))
+    return stream
+  }
+
+  /** A new connection takes the stream over, also from one whose end was not noticed yet. */
+  attach (): SseStream {
+    const { pool, events, session, id } = this.#options
+    const previous = this.#stream
+    const stream: SseStream = pool.open(() => this.#disconnected(stream))
+    this.#stream = stream
+    clearTimeout(this.#away)
+    events.release(session, id)
+    previous?.end()
+    this.#recheck()
+    return stream
+  }
+
+  tellGap (): void {
+    this.#options.onGap()
+  }
+
+  #disconnected (stream: SseStream): void {
+    if (this.#stream !== stream) return
+    this.#stream = null
+    if (!this.#over) this.leave()
+  }
+
+  leave (): void {
+    const { events, session, id, window, onLost } = this.#options
+    events.hold(session, id)
+    this.#away = setTimeout(onLost, window).unref()
+    this.#recheck()
+  }
+
+  closeStream (): boolean {
+    const stream = this.#stream
+    if (stream === null || !this.#options.primes) return false
+    stream.write(encode({ retry: this.#options.retry }))
+    this.#stream = null
+    stream.end()
+    this.leave()
+    return true
+  }
+
+  send (json: string, answers?: RequestId): Room {
+    if (this.#over) return false
+    const { session, events, id } = this.#options
+    const seq = ++this.#seq
+    const frame = message(json, `${id}_${seq}`)
+    this.#logHasRoom = events.append(session, { stream: id, seq, frame, answers })
+    const room = this.#stream === null ? this.#logHasRoom : this.#stream.write(frame)
+    return room === true ? true : this.#wait(room)
+  }
+
+  /** Sends a notification of which only the newest of its key matters: a slow client gets one, not all. */
+  notify (key: string, json: string): void {
+    const waits = this.#pending.size > 0
+    const room = this.#room()
+    if (room === true && !waits) {
+      this.send(json)
+      return
+    }
+    this.#pending.set(key, json)
+    if (!waits) Promise.resolve(this.#wait(room)).then(() => this.#flushPending())
+  }
+
+  #flushPending (): void {
+    const jsons = [...this.#pending.values()]
+    this.#pending.clear()
+    for (const json of jsons) this.send(json)
+  }
+
+  #room (): Room {
+    if (this.#over) return false
+    return this.#stream === null ? this.#logHasRoom : this.#stream.room()
+  }
+
+  #wait (room: Room): Room {
+    if (this.#over) return false
+    if (room instanceof Promise) room.then(() => this.#recheck())
+    this.#waiting ??= new Promise(resolve => { this.#release = resolve })
+    return this.#waiting
+  }
+
+  /** Whoever waits goes on when the connection, or the log in its stead, has room, and gives up when the stream is over. */
+  #recheck (): void {
+    if (this.#release === null) return
+    if (this.#stream !== null) this.#logHasRoom = true
+    const room = this.#room()
+    if (room instanceof Promise) {
+      room.then(() => this.#recheck())
+    } else if (room || this.#over) {
+      const release = this.#release
+      this.#release = this.#waiting = null
+      release(room)
+    }
+  }
+
+  end (): void {
+    if (this.#over) return
+    this.#over = true
+    const { events, session, id, onEnd } = this.#options
+    clearTimeout(this.#away)
+    events.finish(session, id)
+    this.#stream?.end()
+    this.#recheck()
+    onEnd()
+  }
+}
+
+/** Carries the answer of one POST without a session: nothing is numbered or kept, so a lost connection ends the calls. */
+export class DirectLine implements Line {
+  readonly #pool: StreamPool
+  readonly #onLost: () => void
+  #stream: SseStream | undefined
+
+  constructor (pool: StreamPool, onLost: () => void) {
+    this.#pool = pool
+    this.#onLost = onLost
+  }
+
+  connect (): SseStream {
+    this.#stream = this.#pool.open(delivered => { if (!delivered) this.#onLost() })
+    return this.#stream
+  }
+
+  send (json: string): Room {
+    return this.#stream?.write(message(json)) ?? false
+  }
+
+  end (): void {
+    this.#stream?.end()
+  }
+
+  leave (): void {
+    this.#onLost()
+  }
+
+  closeStream (): boolean {
+    return false
+  }
+}

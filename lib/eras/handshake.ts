@@ -1,0 +1,137 @@
+import { randomBytes } from 'node:crypto'
+import type { FastifyRequest } from 'fastify'
+import { errorCodes } from '../errors.ts'
+import type { Principal } from '../http/auth.ts'
+import { Call, type Caller, type CallsInProgress, type Outbox } from '../protocol/calls.ts'
+import { isObject, type Message, type Params, type RequestId } from '../protocol/message.ts'
+import { dispatch, type Method } from '../protocol/methods.ts'
+import type { StreamPool } from '../sse/pool.ts'
+import type { SseStream } from '../sse/stream.ts'
+import type { SessionRecord } from '../store/store.ts'
+import type { Line } from './channel.ts'
+import { negotiate, type Profile, REVISIONS, type Revision } from './revisions.ts'
+import { ownerOf, type SessionHost } from './session.ts'
+
+/** How the server introduces itself. */
+export interface Identity {
+  readonly name: string
+  readonly version: string
+  readonly title?: string | undefined
+  readonly instructions?: string | undefined
+}
+
+/** What the eras of the handshake share: one server's sessions, methods and streams. */
+export interface Served {
+  readonly identity: Identity
+  readonly methods: ReadonlyMap<string, Method>
+  /** Null in stateless mode. */
+  readonly sessions: SessionHost | null
+  readonly pool: StreamPool
+  readonly calls: CallsInProgress
+}
+
+/** What an era reads of an HTTP request, beside its body. */
+export interface Facts {
+  readonly request: FastifyRequest
+  readonly principal: Principal | null
+  readonly sessionId: string | undefined
+  /** The header MCP-Protocol-Version. */
+  readonly version: string | undefined
+  readonly lastEventId: string | undefined
+}
+
+/** How an era answers an HTTP request. */
+export interface Exchange {
+  /** 202, nothing to say. */
+  accepted (): void
+  /** 200, nothing to say. */
+  done (): void
+  json (body: string, sessionId?: string): void
+  stream (stream: SseStream): void
+  /** Collects the answers to the requests of one POST and sends them as JSON or, once something else is to be told before, as a stream. */
+  outbox (ids: readonly RequestId[], batch: boolean, openLine: () => Line): Outbox
+  /** What was dispatched goes on: from now on the client may leave, and the stream opens when the wait grows long. */
+  wait (): void
+}
+
+const ID_BYTES = 18
+
+/** 144 random bits in visible ASCII (basic/transports, "Session Management"). */
+export function newSessionId (): string {
+  return randomBytes(ID_BYTES).toString('base64url')
+}
+
+export interface Hello {
+  readonly revision: Revision
+  readonly capabilities: object
+}
+
+/** A session as it begins: initialized by `hello`, or, over HTTP+SSE, usable before and without it. */
+export function newSession (id: string, principal: Principal | null, transport: SessionRecord['transport'], hello: Hello | null): SessionRecord {
+  return {
+    id,
+    principal: ownerOf(principal),
+    transport,
+    revision: hello?.revision ?? REVISIONS[0],
+    initialized: hello !== null,
+    capabilities: hello?.capabilities ?? null,
+    logLevel: null
+  }
+}
+
+/** Reads the params of `initialize`. Throws FST_MCP_PARAMS_INVALID. */
+export function readInitialize ({ protocolVersion, capabilities = {}, clientInfo = {} }: Params): Hello {
+  if (typeof protocolVersion !== 'string') throw new errorCodes.FST_MCP_PARAMS_INVALID('`protocolVersion` must be a string')
+  if (!isObject(capabilities)) throw new errorCodes.FST_MCP_PARAMS_INVALID('`capabilities` must be an object')
+  if (!isObject(clientInfo)) throw new errorCodes.FST_MCP_PARAMS_INVALID('`clientInfo` must be an object')
+  return { revision: negotiate(protocolVersion), capabilities }
+}
+
+/** The result of `initialize` (basic/lifecycle). Without sessions nothing can be told later, so nothing is promised. */
+export function initializeResult ({ identity, sessions }: Served, revision: Revision): object {
+  const { name, version, title, instructions } = identity
+  return {
+    protocolVersion: revision,
+    capabilities: sessions === null ? { tools: {} } : { logging: {}, tools: { listChanged: true } },
+    serverInfo: { name, version, ...(title !== undefined && revision >= '2025-06-18' && { title }) },
+    ...(instructions !== undefined && { instructions })
+  }
+}
+
+/** Starts the requests of one POST. True when one of them is still at work. */
+export function startCalls (served: Served, messages: readonly Message[], caller: Caller, calls: Call[]): boolean {
+  let isWaiting = false
+  if (caller.request.mcp !== null) Object.assign(caller.request.mcp, { revision: caller.profile.revision, session: caller.session })
+  for (const message of messages) {
+    if (message.kind !== 'request') continue
+    const call = new Call(message.id, message.method, message.params, caller)
+    calls.push(call)
+    const done = dispatch(call, served.methods)
+    if (!(done instanceof Promise)) continue
+    isWaiting = true
+    served.calls.add(call, done)
+    if (caller.session !== null) served.sessions?.track(caller.session, call, done)
+  }
+  return isWaiting
+}
+
+/** What a client tells without waiting for an answer. Unknown notifications are ignored, as JSON-RPC wants. */
+export function takeNotifications (served: Served, messages: readonly Message[], session: SessionRecord | null): void {
+  for (const message of messages) {
+    if (message.kind !== 'notification' || message.method !== 'notifications/cancelled' || session === null) continue
+    const { requestId, reason } = message.params
+    if (typeof requestId !== 'string' && typeof requestId !== 'number') continue
+    const call = served.sessions?.peek(session.id)?.calls.get(requestId)
+    call?.abort(new errorCodes.FST_MCP_CANCELLED(typeof reason === 'string' ? reason : 'no reason given'))
+  }
+}
+
+/** Refuses what no message of these may be: an id that is in use, an answer that nobody waits for, a batch where there are none. */
+export function checkMessages (served: Served, messages: readonly Message[], batch: boolean, session: SessionRecord | null, profile: Profile): void {
+  if (batch && !profile.batches) throw new errorCodes.FST_MCP_BATCH_UNSUPPORTED()
+  const inProgress = session === null ? undefined : served.sessions?.peek(session.id)?.calls
+  for (const message of messages) {
+    if (message.kind === 'response') throw new errorCodes.FST_MCP_RESPONSE_UNEXPECTED(JSON.stringify(message.id))
+    if (message.kind === 'request' && inProgress?.has(message.id) === true) throw new errorCodes.FST_MCP_ID_IN_USE(JSON.stringify(message.id))
+  }
+}

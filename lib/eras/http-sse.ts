@@ -1,0 +1,109 @@
+import { errorCodes } from '../errors.ts'
+import type { Outbox } from '../protocol/calls.ts'
+import { resultOf } from '../protocol/message.ts'
+import { comment, encode } from '../sse/frame.ts'
+import { type Awaitable, type SessionRecord, whenReady } from '../store/store.ts'
+import type { Channel } from './channel.ts'
+import type { Inbound, Initialize, Messages } from './classify.ts'
+import { readEventId } from './event-id.ts'
+import {
+  checkMessages, type Exchange, type Facts, initializeResult, newSession, newSessionId, readInitialize, type Served, startCalls, takeNotifications
+} from './handshake.ts'
+import { resume } from './resume.ts'
+import { profileOf, REVISIONS } from './revisions.ts'
+import type { SessionHost } from './session.ts'
+
+/** Where a client of the stream at this URL posts its messages. */
+export type EndpointOf = (sessionId: string) => string
+
+/** HTTP+SSE of 2024-11-05: one stream for everything the server says, a POST for everything the client says. */
+export class HttpSse {
+  readonly #served: Served
+  readonly #sessions: SessionHost
+
+  constructor (served: Served, sessions: SessionHost) {
+    this.#served = served
+    this.#sessions = sessions
+  }
+
+  /**
+   * Answers the GET: a new session, or the one whose `Last-Event-ID` the client brings back.
+   * An unknown or foreign id opens a new session too, since an `EventSource` never recovers from an error.
+   */
+  get (facts: Facts, endpointOf: EndpointOf, exchange: Exchange): Awaitable<void> {
+    const { pool } = this.#served
+    if (pool.isFull) throw new errorCodes.FST_MCP_STREAMS_FULL()
+    const position = facts.lastEventId === undefined ? undefined : readEventId(facts.lastEventId)
+    const known = position && this.#sessions.find(position.stream, facts.principal, 'sse')
+    return whenReady(known, session => {
+      if (session === undefined || position === undefined) return this.#open(facts, endpointOf, exchange)
+      return whenReady(this.#sessions.replay(session, position), resumed => {
+        const stream = resumed.channel && resume(resumed, pool, encode({ event: 'endpoint', data: endpointOf(session.id) }))
+        return stream === undefined ? this.#open(facts, endpointOf, exchange) : exchange.stream(stream)
+      })
+    })
+  }
+
+  #open ({ principal, lastEventId }: Facts, endpointOf: EndpointOf, exchange: Exchange): Awaitable<void> {
+    const session = newSession(newSessionId(), principal, 'sse', null)
+    return whenReady(this.#sessions.create(session), () => {
+      const channel = this.#openChannel(session)
+      const stream = channel.attach()
+      if (lastEventId !== undefined) stream.write(comment('the session of this Last-Event-ID is gone: this is a new one'))
+      stream.write(encode({ event: 'endpoint', id: `${session.id}_0`, data: endpointOf(session.id) }))
+      exchange.stream(stream)
+    })
+  }
+
+  #openChannel (session: SessionRecord): Channel {
+    const abortCalls = (reason: Error): void => this.#sessions.peek(session.id)?.calls.forEach(call => call.abort(reason))
+    return this.#sessions.openChannel(session, {
+      id: session.id,
+      primes: false,
+      listens: true,
+      onLost: () => { this.#sessions.end(session.id, new errorCodes.FST_MCP_CLIENT_GONE()) },
+      onGap: () => abortCalls(new errorCodes.FST_MCP_REPLAY_GAP())
+    })
+  }
+
+  /** Answers a POST with 202; what it asks for travels on the stream. Throws FST_MCP_SESSION_REQUIRED and FST_MCP_SESSION_UNKNOWN. */
+  post (inbound: Inbound, facts: Facts, exchange: Exchange): Awaitable<void> {
+    if (facts.sessionId === undefined) throw new errorCodes.FST_MCP_SESSION_REQUIRED()
+    return whenReady(this.#sessions.find(facts.sessionId, facts.principal, 'sse'), session => {
+      const channel = session && this.#sessions.peek(session.id)?.channels.get(session.id)
+      if (session === undefined || channel === undefined) throw new errorCodes.FST_MCP_SESSION_UNKNOWN()
+      if (inbound.kind === 'initialize') return this.#initialize(inbound, session, channel, exchange)
+      this.#take(inbound, session, channel, facts, exchange)
+    })
+  }
+
+  #initialize ({ id, params }: Initialize, session: SessionRecord, channel: Channel, exchange: Exchange): Awaitable<void> {
+    if (session.initialized) throw new errorCodes.FST_MCP_SESSION_INITIALIZED()
+    const { revision, capabilities } = readInitialize(params)
+    Object.assign(session, { revision, capabilities, initialized: true })
+    return whenReady(this.#sessions.update(session), () => {
+      channel.send(resultOf(id, initializeResult(this.#served, revision)), id)
+      exchange.accepted()
+    })
+  }
+
+  #take ({ messages, batch }: Messages, session: SessionRecord, channel: Channel, facts: Facts, exchange: Exchange): void {
+    const profile = profileOf(session.revision)
+    if (profile === undefined) throw new errorCodes.FST_MCP_REVISION_UNSUPPORTED(session.revision, REVISIONS.join(', '))
+    checkMessages(this.#served, messages, batch, session, profile)
+    takeNotifications(this.#served, messages, session)
+    exchange.accepted()
+    const { calls } = this.#served
+    startCalls(this.#served, messages, { profile, principal: facts.principal, session, request: facts.request, outbox: outboxOf(channel), calls }, [])
+  }
+}
+
+/** All calls of the session share its one stream. */
+function outboxOf (channel: Channel): Outbox {
+  return {
+    send: json => channel.send(json),
+    respond: (id, json) => { channel.send(json, id) },
+    skip: () => {},
+    closeStream: () => false
+  }
+}

@@ -1,0 +1,44 @@
+import { errorCodes } from '../errors.ts'
+import { errorOf, type RequestId } from '../protocol/message.ts'
+import { comment, message } from '../sse/frame.ts'
+import type { StreamPool } from '../sse/pool.ts'
+import type { SseStream } from '../sse/stream.ts'
+import type { Replay } from '../store/store.ts'
+import type { Channel } from './channel.ts'
+import { requestOf } from './event-id.ts'
+
+/** What is known of a stream that a client comes back to. */
+export interface Resumed {
+  /** The name of the stream in the client's event id. */
+  readonly name: string
+  /** The stream itself while it runs. */
+  readonly channel: Channel | undefined
+  /** What the client missed, undefined when that is not known any more. */
+  readonly replay: Replay | undefined
+}
+
+function lossOf (id: RequestId): string {
+  return message(errorOf(id, new errorCodes.FST_MCP_REPLAY_GAP()))
+}
+
+/**
+ * Gives a returning client what it missed, then the live rest. Lost events are told as an error for the call that they
+ * belonged to, never skipped. `greeting` goes before everything. Undefined when the stream belonged to no call and nothing of it is left.
+ */
+export function resume ({ name, channel, replay }: Resumed, pool: StreamPool, greeting = ''): SseStream | undefined {
+  const request = requestOf(name)
+  if (channel === undefined && replay === undefined && request === undefined) return undefined
+  const stream = channel?.attach() ?? pool.open(() => {})
+  const isComplete = replay?.complete ?? channel !== undefined
+  stream.write(greeting + comment(isComplete ? 'resumed' : 'resumed, some events are lost'))
+  if (!isComplete && request !== undefined) {
+    // A running call tells its own error when it is ended.
+    if (channel === undefined) stream.write(lossOf(request))
+  } else {
+    for (const frame of replay?.frames ?? []) stream.write(frame)
+    for (const id of isComplete ? [] : replay?.lost ?? []) stream.write(lossOf(id))
+  }
+  if (channel === undefined) stream.end()
+  else if (!isComplete) channel.tellGap()
+  return stream
+}

@@ -1,0 +1,177 @@
+import { errorCodes } from '../errors.ts'
+import type { Principal } from '../http/auth.ts'
+import type { Call } from '../protocol/calls.ts'
+import type { RequestId } from '../protocol/message.ts'
+import type { StreamPool } from '../sse/pool.ts'
+import { type Awaitable, type OpenStore, type SessionRecord, whenReady } from '../store/store.ts'
+import { Channel } from './channel.ts'
+import type { Position } from './event-id.ts'
+import type { Resumed } from './resume.ts'
+
+/** What of a session is at work on this node: its calls in progress and its streams. Most sessions have none most of the time. */
+export class Session {
+  readonly record: SessionRecord
+  readonly calls = new Map<RequestId, Call>()
+  /** Streams by the name in their event ids. */
+  readonly channels = new Map<string, Channel>()
+  /** The streams that the client opened for what belongs to no call, oldest first. */
+  readonly listeners = new Set<Channel>()
+
+  constructor (record: SessionRecord) {
+    this.record = record
+  }
+
+  get isIdle (): boolean {
+    return this.calls.size === 0 && this.channels.size === 0
+  }
+
+  /** A message that belongs to no call goes to one stream: the newest that is connected, else the newest that may come back. */
+  notify (key: string, json: string): void {
+    const listeners = [...this.listeners].reverse()
+    const target = listeners.find(channel => channel.isConnected) ?? listeners[0]
+    target?.notify(key, json)
+  }
+
+  end (reason: Error): void {
+    for (const call of [...this.calls.values()]) call.abort(reason)
+    for (const channel of [...this.channels.values()]) channel.end()
+  }
+}
+
+export interface ChannelInit {
+  readonly id: string
+  readonly primes: boolean
+  /** True for a stream that carries what belongs to no call. */
+  readonly listens: boolean
+  readonly onLost: () => void
+  readonly onGap: () => void
+}
+
+export interface SessionsOptions {
+  readonly store: OpenStore
+  readonly pool: StreamPool
+  /** Milliseconds after which an untouched session is gone. */
+  readonly idle: number
+  readonly window: number
+  readonly retry: number
+}
+
+/** Issuer and subject, so that a refreshed token keeps its sessions. */
+export function ownerOf (principal: Principal | null): string | null {
+  return principal === null ? null : `${principal.issuer ?? ''}\n${principal.id}`
+}
+
+/** The sessions of one server: their records in the store, and what of them is at work here. */
+export class SessionHost {
+  readonly #options: SessionsOptions
+  readonly #live = new Map<string, Session>()
+  readonly #timer: NodeJS.Timeout
+
+  constructor (options: SessionsOptions) {
+    this.#options = options
+    this.#timer = setInterval(() => this.#touchLive(), options.idle / 2).unref()
+  }
+
+  /** Whoever holds a stream open or waits for an answer is not idle. */
+  #touchLive (): void {
+    for (const [id, session] of this.#live) {
+      if (!session.isIdle) this.#options.store.sessions.touch(id)
+    }
+  }
+
+  /** Throws FST_MCP_SESSIONS_FULL. */
+  create (record: SessionRecord): Awaitable<SessionRecord> {
+    return whenReady(this.#options.store.sessions.create(record), created => {
+      if (!created) throw new errorCodes.FST_MCP_SESSIONS_FULL()
+      return record
+    })
+  }
+
+  /** Undefined when it is unknown, over, of the other transport or somebody else's: none of these can be told apart. */
+  find (id: string, principal: Principal | null, transport: SessionRecord['transport']): Awaitable<SessionRecord | undefined> {
+    const { sessions } = this.#options.store
+    return whenReady(sessions.get(id), record => {
+      if (record === undefined || record.principal !== ownerOf(principal) || record.transport !== transport) return undefined
+      return whenReady(sessions.touch(id), () => record)
+    })
+  }
+
+  update (record: SessionRecord): Awaitable<void> {
+    return this.#options.store.sessions.update(record)
+  }
+
+  /** What is at work of a session, if anything is. */
+  peek (id: string): Session | undefined {
+    return this.#live.get(id)
+  }
+
+  live (record: SessionRecord): Session {
+    let session = this.#live.get(record.id)
+    if (session === undefined) this.#live.set(record.id, session = new Session(record))
+    return session
+  }
+
+  /** Keeps a call where a cancellation finds it until it is answered. */
+  track (record: SessionRecord, call: Call, done: Promise<void>): void {
+    const session = this.live(record)
+    session.calls.set(call.id, call)
+    done.then(() => {
+      session.calls.delete(call.id)
+      this.#dropIdle(session)
+    })
+  }
+
+  #dropIdle (session: Session): void {
+    if (session.isIdle && this.#live.get(session.record.id) === session) this.#live.delete(session.record.id)
+  }
+
+  openChannel (record: SessionRecord, { id, primes, listens, onLost, onGap }: ChannelInit): Channel {
+    const { pool, window, retry, store: { events } } = this.#options
+    const session = this.live(record)
+    const channel: Channel = new Channel({
+      id,
+      session: record.id,
+      pool,
+      events,
+      window,
+      retry,
+      primes,
+      onLost,
+      onGap,
+      onEnd: () => {
+        session.channels.delete(id)
+        session.listeners.delete(channel)
+        this.#dropIdle(session)
+      }
+    })
+    session.channels.set(id, channel)
+    if (listens) session.listeners.add(channel)
+    return channel
+  }
+
+  /** What is known of the stream that a client comes back to. */
+  replay (record: SessionRecord, { stream, seq }: Position): Awaitable<Resumed> {
+    return whenReady(this.#options.store.events.after(record.id, stream, seq), replay => ({
+      name: stream, channel: this.peek(record.id)?.channels.get(stream), replay
+    }))
+  }
+
+  /** Ends a session with everything that is at work for it. */
+  end (id: string, reason: Error): Awaitable<boolean> {
+    const session = this.#live.get(id)
+    this.#live.delete(id)
+    session?.end(reason)
+    return this.#options.store.sessions.delete(id)
+  }
+
+  /** One serialisation for all who listen. */
+  notifyAll (key: string, json: string): void {
+    for (const session of this.#live.values()) session.notify(key, json)
+  }
+
+  close (reason: Error): void {
+    clearInterval(this.#timer)
+    for (const session of this.#live.values()) session.end(reason)
+    this.#live.clear()
+  }
+}

@@ -1,0 +1,131 @@
+import { randomBytes } from 'node:crypto'
+import { errorCodes } from '../errors.ts'
+import type { Call } from '../protocol/calls.ts'
+import { type RequestId, resultOf } from '../protocol/message.ts'
+import type { SseStream } from '../sse/stream.ts'
+import { type Awaitable, type SessionRecord, whenReady } from '../store/store.ts'
+import { type Channel, DirectLine, type Line } from './channel.ts'
+import type { Inbound, Initialize, Messages } from './classify.ts'
+import { nameStream, readEventId } from './event-id.ts'
+import {
+  checkMessages, type Exchange, type Facts, initializeResult, newSession, newSessionId, readInitialize, type Served, startCalls, takeNotifications
+} from './handshake.ts'
+import { resume } from './resume.ts'
+import { type Profile, profileOf, REVISIONS } from './revisions.ts'
+import type { SessionHost } from './session.ts'
+
+// A request without the header comes from a client of this revision (basic/transports, "Protocol Version Header").
+const REVISION_WITHOUT_HEADER = '2025-03-26'
+
+/** Streamable HTTP of 2025-03-26, 2025-06-18 and 2025-11-25: with sessions or, in stateless mode, without. */
+export class Streamable {
+  readonly #served: Served
+  // Stream names must not repeat in a session, not even on another node or after a restart.
+  readonly #node = randomBytes(4).toString('hex')
+  #streams = 0
+
+  constructor (served: Served) {
+    this.#served = served
+  }
+
+  /** Answers a POST. */
+  post (inbound: Inbound, facts: Facts, exchange: Exchange): Awaitable<void> {
+    if (inbound.kind === 'initialize') return this.#initialize(inbound, facts, exchange)
+    const { sessions } = this.#served
+    if (sessions === null) return this.#take(inbound, null, facts, exchange)
+    return whenReady(sessionOf(sessions, facts), session => this.#take(inbound, session, facts, exchange))
+  }
+
+  #initialize ({ id, params }: Initialize, { sessionId, principal }: Facts, exchange: Exchange): Awaitable<void> {
+    const { sessions } = this.#served
+    const hello = readInitialize(params)
+    const json = resultOf(id, initializeResult(this.#served, hello.revision))
+    if (sessions === null) return exchange.json(json)
+    // A client that starts anew may still send the id of a session that is gone: it gets a new one.
+    const known = sessionId === undefined ? undefined : sessions.find(sessionId, principal, 'http')
+    return whenReady(known, record => {
+      if (record !== undefined) throw new errorCodes.FST_MCP_SESSION_INITIALIZED()
+      const session = newSession(newSessionId(), principal, 'http', hello)
+      return whenReady(sessions.create(session), () => exchange.json(json, session.id))
+    })
+  }
+
+  #take ({ messages, batch }: Messages, session: SessionRecord | null, facts: Facts, exchange: Exchange): void {
+    const profile = profileFor(session, facts.version)
+    checkMessages(this.#served, messages, batch, session, profile)
+    takeNotifications(this.#served, messages, session)
+    const ids = messages.flatMap(message => message.kind === 'request' ? [message.id] : [])
+    if (ids.length === 0) return exchange.accepted()
+    if (this.#served.pool.isFull) throw new errorCodes.FST_MCP_STREAMS_FULL()
+    const calls: Call[] = []
+    const outbox = exchange.outbox(ids, batch, () => this.#openLine(ids, calls, session, profile))
+    const caller = { profile, principal: facts.principal, session, request: facts.request, outbox, calls: this.#served.calls }
+    if (startCalls(this.#served, messages, caller, calls)) exchange.wait()
+  }
+
+  #openLine (ids: readonly RequestId[], calls: readonly Call[], session: SessionRecord | null, { primes }: Profile): Line {
+    const { sessions, pool } = this.#served
+    const abort = (reason: Error): void => calls.forEach(call => call.abort(reason))
+    const onLost = (): void => abort(new errorCodes.FST_MCP_CLIENT_GONE())
+    if (sessions === null || session === null) return new DirectLine(pool, onLost)
+    const onGap = (): void => abort(new errorCodes.FST_MCP_REPLAY_GAP())
+    return sessions.openChannel(session, { id: nameStream(this.#newName(), ids), primes, listens: false, onLost, onGap })
+  }
+
+  #newName (): string {
+    return `${this.#node}${(++this.#streams).toString(36)}`
+  }
+
+  /**
+   * Answers a GET: opens the session's own stream, or resumes the one that `Last-Event-ID` names.
+   * Throws FST_MCP_METHOD_NOT_ALLOWED in stateless mode.
+   */
+  get (facts: Facts, exchange: Exchange): Awaitable<void> {
+    const { sessions, pool } = this.#served
+    if (sessions === null) throw new errorCodes.FST_MCP_METHOD_NOT_ALLOWED('GET')
+    return whenReady(sessionOf(sessions, facts), session => {
+      const profile = profileFor(session, facts.version)
+      const position = facts.lastEventId === undefined ? undefined : readEventId(facts.lastEventId)
+      if (pool.isFull) throw new errorCodes.FST_MCP_STREAMS_FULL()
+      if (position === undefined) return exchange.stream(this.#listen(sessions, session, profile))
+      return whenReady(sessions.replay(session, position), resumed => {
+        exchange.stream(resume(resumed, pool) ?? this.#listen(sessions, session, profile))
+      })
+    })
+  }
+
+  #listen (sessions: SessionHost, session: SessionRecord, { primes }: Profile): SseStream {
+    const channel: Channel = sessions.openChannel(session, {
+      id: this.#newName(), primes, listens: true, onLost: () => channel.end(), onGap: () => {}
+    })
+    return channel.connect()
+  }
+
+  /** Answers a DELETE: the client ends its session. Throws FST_MCP_METHOD_NOT_ALLOWED in stateless mode. */
+  delete (facts: Facts, exchange: Exchange): Awaitable<void> {
+    const { sessions } = this.#served
+    if (sessions === null) throw new errorCodes.FST_MCP_METHOD_NOT_ALLOWED('DELETE')
+    return whenReady(sessionOf(sessions, facts), session => {
+      profileFor(session, facts.version)
+      return whenReady(sessions.end(session.id, new errorCodes.FST_MCP_SESSION_ENDED()), () => exchange.done())
+    })
+  }
+}
+
+/** Throws FST_MCP_SESSION_REQUIRED and FST_MCP_SESSION_UNKNOWN. */
+function sessionOf (sessions: SessionHost, { sessionId, principal }: Facts): Awaitable<SessionRecord> {
+  if (sessionId === undefined) throw new errorCodes.FST_MCP_SESSION_REQUIRED()
+  return whenReady(sessions.find(sessionId, principal, 'http'), record => {
+    if (record === undefined) throw new errorCodes.FST_MCP_SESSION_UNKNOWN()
+    return record
+  })
+}
+
+/** The older of what was negotiated and what the header says. Throws FST_MCP_REVISION_UNSUPPORTED. */
+function profileFor (session: SessionRecord | null, version: string | undefined): Profile {
+  const named = version ?? session?.revision ?? REVISION_WITHOUT_HEADER
+  const negotiated = session?.revision ?? named
+  const profile = profileOf(named) && profileOf(named < negotiated ? named : negotiated)
+  if (profile === undefined) throw new errorCodes.FST_MCP_REVISION_UNSUPPORTED(named, REVISIONS.join(', '))
+  return profile
+}

@@ -1,0 +1,18 @@
+/** What a client can take as an answer. */
+export interface Accepted {
+  readonly json: boolean
+  readonly sse: boolean
+}
+
+const BOTH: Accepted = { json: true, sse: true }
+const REFUSED = /;\s*q=0(?:\.0{1,3})?\s*(?:;|$)/i
+
+/** Reads an Accept header. Without one, everything is taken (RFC 9110, section 12.5.1). */
+export function readAccept (header: string | undefined): Accepted {
+  // What every official client sends.
+  if (header === undefined || header === 'application/json, text/event-stream') return BOTH
+  const ranges = header.toLowerCase().split(',').filter(range => !REFUSED.test(range)).map(range => range.split(';')[0]?.trim())
+  const takes = (type: string, subtype: string): boolean =>
+    ranges.includes(`${type}/${subtype}`) || ranges.includes(`${type}/*`) || ranges.includes('*/*')
+  return { json: takes('application', 'json'), sse: takes('text', 'event-stream') }
+}

@@ -1,0 +1,158 @@
+import type { ServerResponse } from 'node:http'
+import { Http2ServerResponse } from 'node:http2'
+import type { FastifyReply } from 'fastify'
+import type { Line } from '../eras/channel.ts'
+import type { Exchange } from '../eras/handshake.ts'
+import type { Outbox } from '../protocol/calls.ts'
+import type { RequestId } from '../protocol/message.ts'
+import type { Room, SseStream } from '../sse/stream.ts'
+import type { Accepted } from './accept.ts'
+
+/** The responses that are still open, so that closing the server can wait for them. */
+export class OpenResponses {
+  readonly #responses = new Set<ServerResponse | Http2ServerResponse>()
+  #onEmpty: (() => void) | undefined
+
+  add ({ raw }: FastifyReply): void {
+    // Fastify's type knows HTTP/1.1 alone.
+    const response: ServerResponse | Http2ServerResponse = raw
+    if (this.#responses.has(response)) return
+    this.#responses.add(response)
+    // `onResponse` does not fire when a stream is aborted over HTTP/1.1.
+    response.once('close', () => {
+      this.#responses.delete(response)
+      if (this.#responses.size === 0) this.#onEmpty?.()
+    })
+  }
+
+  /** Resolves when all are closed. Those that are not after `ms` are broken: their clients do not read. */
+  async closed (ms: number): Promise<void> {
+    for (const response of this.#responses) {
+      // HTTP/2 keeps its connection after its streams: without this the server waits for the client to end it.
+      if (response instanceof Http2ServerResponse) response.stream.session?.close()
+    }
+    if (this.#responses.size === 0) return
+    const timer = setTimeout(() => {
+      for (const response of this.#responses) response.destroy()
+    }, ms).unref()
+    await new Promise<void>(resolve => { this.#onEmpty = resolve })
+    clearTimeout(timer)
+  }
+}
+
+export interface AnswerOptions {
+  readonly responses: OpenResponses
+  /** What the client's Accept header allows. */
+  readonly accepts: Accepted
+  /** Milliseconds after which a waiting request is answered as a stream, so that its connection is not idle. */
+  readonly openAfter: number
+}
+
+/**
+ * The response to one HTTP request. It is JSON when everything is known before anything else is to be told,
+ * a stream from the first notification on, or when the wait grows long.
+ */
+export class Answer implements Exchange, Outbox {
+  readonly #reply: FastifyReply
+  readonly #options: AnswerOptions
+  #openLine: (() => Line) | undefined
+  #line: Line | undefined
+  #batch = false
+  #expected = 0
+  readonly #ready: { id: RequestId, json: string }[] = []
+  #timer: NodeJS.Timeout | undefined
+
+  constructor (reply: FastifyReply, options: AnswerOptions) {
+    this.#reply = reply
+    this.#options = options
+  }
+
+  accepted (): void {
+    this.#reply.code(202).send()
+  }
+
+  done (): void {
+    this.#reply.code(200).send()
+  }
+
+  json (body: string, sessionId?: string): void {
+    if (sessionId !== undefined) this.#reply.header('mcp-session-id', sessionId)
+    this.#reply.header('content-type', 'application/json; charset=utf-8').send(body)
+  }
+
+  stream (stream: SseStream): void {
+    this.#options.responses.add(this.#reply)
+    this.#reply
+      .header('content-type', 'text/event-stream')
+      .header('cache-control', 'no-cache, no-transform')
+      .header('x-accel-buffering', 'no')
+      .send(stream)
+  }
+
+  outbox (ids: readonly RequestId[], batch: boolean, openLine: () => Line): Outbox {
+    this.#expected = ids.length
+    this.#batch = batch
+    this.#openLine = openLine
+    return this
+  }
+
+  wait (): void {
+    if (this.#line === undefined && this.#options.accepts.sse) {
+      this.#timer = setTimeout(() => this.#open(), this.#options.openAfter).unref()
+    }
+    this.#options.responses.add(this.#reply)
+    this.#reply.raw.once('close', this.#left)
+  }
+
+  /** Before there is a stream nobody else notices that the client has gone. */
+  readonly #left = (): void => {
+    clearTimeout(this.#timer)
+    if (this.#line !== undefined || this.#expected === 0) return
+    if (this.#openLine !== undefined) this.#useLine(this.#openLine()).leave()
+  }
+
+  /** From here on everything goes out on the line, what was ready first. */
+  #useLine (line: Line): Line {
+    this.#line = line
+    for (const { id, json } of this.#ready) line.send(json, id)
+    return line
+  }
+
+  #open (): Line | undefined {
+    clearTimeout(this.#timer)
+    if (this.#line !== undefined || this.#openLine === undefined || !this.#options.accepts.sse) return this.#line
+    const line = this.#openLine()
+    this.stream(line.connect())
+    return this.#useLine(line)
+  }
+
+  send (json: string): Room {
+    // A client that takes JSON alone misses nothing of the result.
+    return this.#open()?.send(json) ?? true
+  }
+
+  respond (id: RequestId, json: string): void {
+    const line = this.#line ?? (this.#options.accepts.json ? undefined : this.#open())
+    if (line === undefined) this.#ready.push({ id, json })
+    else line.send(json, id)
+    this.#settle()
+  }
+
+  skip (): void {
+    this.#settle()
+  }
+
+  #settle (): void {
+    if (--this.#expected > 0) return
+    clearTimeout(this.#timer)
+    const jsons = this.#ready.map(({ json }) => json)
+    if (this.#line !== undefined) this.#line.end()
+    // Every request was cancelled: there is nothing to say.
+    else if (jsons.length === 0) this.accepted()
+    else this.json(this.#batch ? `[${jsons.join(',')}]` : jsons.join())
+  }
+
+  closeStream (): boolean {
+    return this.#open()?.closeStream() ?? false
+  }
+}

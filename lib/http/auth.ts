@@ -1,0 +1,75 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
+import type { FastifyRequest } from 'fastify'
+import { errorCodes } from '../errors.ts'
+import type { Awaitable } from '../store/store.ts'
+
+/** Merge your own fields into it: `declare module 'fastify-mcp-sse' { interface McpPrincipal { tenant: string } }`. */
+
+export interface McpPrincipal {}
+
+/** Who calls. Sessions belong to `issuer` and `id`. */
+export interface Principal extends McpPrincipal {
+  readonly id: string
+  readonly issuer?: string
+  readonly scopes?: readonly string[]
+}
+
+export interface TokenOptions {
+  /** The bearer token. Only its hash is kept. */
+  token: string
+  /** The id of the principal that it stands for. */
+  principal: string
+  scopes?: string[]
+}
+
+export interface AuthOptions {
+  tokens?: TokenOptions[]
+  /** The principal of a token, or null (undefined, false) when it is not valid. A throw is a 500, not a 401. */
+  verify?: (token: string, request: FastifyRequest) => Awaitable<Principal | null | undefined | false>
+}
+
+/** Finds the principal of a request. Throws FST_MCP_UNAUTHORIZED and FST_MCP_TOKEN_INVALID. */
+export type Authenticate = (request: FastifyRequest) => Awaitable<Principal | null>
+
+const BEARER = /^Bearer +([\w.~+/-]+=*)$/i
+
+/** Hashes the tokens once; a request costs one hash and a comparison in constant time with each. */
+export function createAuthenticate (auth: AuthOptions | false | undefined): Authenticate {
+  if (auth === undefined || auth === false) return () => null
+  const known = (auth.tokens ?? []).map(({ token, principal, scopes = [] }) => ({
+    hash: hash(token),
+    principal: Object.freeze({ id: principal, scopes: Object.freeze([...scopes]) })
+  }))
+  const { verify } = auth
+
+  return request => {
+    const { authorization } = request.headers
+    if (authorization === undefined) throw new errorCodes.FST_MCP_UNAUTHORIZED()
+    const token = BEARER.exec(authorization)?.[1]
+    if (token === undefined) throw new errorCodes.FST_MCP_TOKEN_INVALID()
+    const given = hash(token)
+    let found: Principal | undefined
+    // Every hash is compared, so that the time does not tell which one matched.
+    for (const entry of known) {
+      if (timingSafeEqual(entry.hash, given)) found = entry.principal
+    }
+    if (found !== undefined) return found
+    return verify === undefined ? accept(null) : whenVerified(verify(token, request))
+  }
+}
+
+function hash (token: string): Buffer {
+  return createHash('sha256').update(token).digest()
+}
+
+function whenVerified (principal: ReturnType<NonNullable<AuthOptions['verify']>>): Awaitable<Principal> {
+  return principal instanceof Promise ? principal.then(accept) : accept(principal)
+}
+
+function accept (principal: Principal | null | undefined | false): Principal {
+  if (principal === null || principal === undefined || principal === false) throw new errorCodes.FST_MCP_TOKEN_INVALID()
+  if (typeof principal !== 'object' || typeof principal.id !== 'string' || principal.id === '') {
+    throw new errorCodes.FST_MCP_PRINCIPAL_INVALID()
+  }
+  return principal
+}

@@ -1,0 +1,49 @@
+import type { FastifyRequest } from 'fastify'
+import { errorCodes } from '../errors.ts'
+
+export interface GuardOptions {
+  /** Without auth only loopback clients that name a loopback host are served. */
+  readonly loopbackOnly: boolean
+  /** Whether a bearer token is asked for, so that a page of a rebound host name can do nothing. */
+  readonly authenticated: boolean
+  readonly hosts: readonly string[] | undefined
+  readonly origins: readonly string[]
+}
+
+const LOOPBACK_ADDRESS = /^(?:127(?:\.\d{1,3}){3}|::1|::ffff:127(?:\.\d{1,3}){3})$/
+const LOOPBACK_NAME = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/i
+const DEFAULT_PORT = /:(?:80|443)$/
+
+function nameOf (host: string): string {
+  return host.replace(/:\d+$/, '').toLowerCase()
+}
+
+/**
+ * Refuses requests by where they come from, before anything is read: DNS rebinding and foreign pages (basic/transports, "Security Warning").
+ * Throws FST_MCP_PEER_FORBIDDEN, FST_MCP_HOST_FORBIDDEN and FST_MCP_ORIGIN_FORBIDDEN.
+ */
+export function createGuard ({ loopbackOnly, authenticated, hosts, origins }: GuardOptions): (request: FastifyRequest) => void {
+  const allowedHosts = new Set(hosts?.map(host => host.toLowerCase()))
+  const allowedOrigins = new Set(origins.map(origin => origin.toLowerCase()))
+  const isNamed = (host: string): boolean => allowedHosts.has(host.toLowerCase()) || allowedHosts.has(nameOf(host))
+  const isAllowedHost = (host: string): boolean =>
+    isNamed(host) || (loopbackOnly ? LOOPBACK_NAME.test(nameOf(host)) : hosts === undefined)
+  // A same-origin request proves nothing while any name may be the host: a rebound one is its own origin.
+  const isProvenHost = (host: string): boolean => authenticated || isNamed(host) || LOOPBACK_NAME.test(nameOf(host))
+
+  return request => {
+    if (loopbackOnly && !isLoopbackPeer(request)) throw new errorCodes.FST_MCP_PEER_FORBIDDEN()
+    const host = request.host ?? ''
+    if (!isAllowedHost(host)) throw new errorCodes.FST_MCP_HOST_FORBIDDEN(host)
+    const { origin } = request.headers
+    if (origin === undefined || allowedOrigins.has(origin.toLowerCase())) return
+    const from = URL.canParse(origin) ? new URL(origin).host : ''
+    const isSameOrigin = from !== '' && from === host.toLowerCase().replace(DEFAULT_PORT, '') && isProvenHost(host)
+    if (!isSameOrigin && !(loopbackOnly && LOOPBACK_NAME.test(nameOf(from)))) throw new errorCodes.FST_MCP_ORIGIN_FORBIDDEN(origin)
+  }
+}
+
+/** With `trustProxy` everyone on the way must be local: the first address of X-Forwarded-For is anybody's claim. */
+function isLoopbackPeer ({ socket, ips, ip }: FastifyRequest): boolean {
+  return [socket.remoteAddress ?? '', ...(ips ?? [ip])].every(address => LOOPBACK_ADDRESS.test(address))
+}

@@ -1,0 +1,43 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { errorCodes, toRpcError, toStatus } from '../errors.ts'
+import { errorOf, type RequestId } from '../protocol/message.ts'
+
+const SECONDS_TO_RETRY = '5'
+
+/** From this revision on, an error that answers no readable id leaves it out; older clients get JSON-RPC's null. */
+const OMITS_ID_SINCE = '2025-11-25'
+
+/** Answers a refusal as a JSON-RPC error, with the HTTP status of its row in the catalogue. */
+export function refuse (reply: FastifyReply, error: unknown, id?: RequestId): void {
+  const { status, told } = translate(error, reply.request)
+  reply.code(status)
+  if (status === 401) reply.header('www-authenticate', told instanceof errorCodes.FST_MCP_TOKEN_INVALID ? 'Bearer error="invalid_token"' : 'Bearer')
+  if (status === 503) reply.header('retry-after', SECONDS_TO_RETRY)
+  if (status >= 500) reply.log.error({ err: error }, 'request failed')
+  else reply.log.info({ refusal: toRpcError(told) }, 'request refused')
+  reply.header('content-type', 'application/json; charset=utf-8').send(errorOf(id ?? unreadableId(reply.request), told))
+}
+
+function unreadableId (request: FastifyRequest): null | undefined {
+  const version = request.headers['mcp-protocol-version']
+  return typeof version === 'string' && version >= OMITS_ID_SINCE ? undefined : null
+}
+
+/** Fastify's own refusals in the words of the catalogue. What a hook of the host refuses keeps its status. */
+function translate (error: unknown, request: FastifyRequest): { status: number, told: unknown } {
+  const told = fromFastify(error, request)
+  const { code } = toRpcError(told).data
+  // An error that answers a call from inside JSON-RPC has no status of its own: without a call it is a bad request.
+  if (code !== 'FST_MCP_INTERNAL') return { status: toStatus(told) === 200 ? 400 : toStatus(told), told }
+  const { statusCode = 500, message = '' } = error instanceof Error && 'statusCode' in error ? error : {}
+  if (typeof statusCode !== 'number' || statusCode < 400 || statusCode >= 500) return { status: 500, told }
+  return { status: statusCode, told: new errorCodes.FST_MCP_REFUSED_BY_HOST(message) }
+}
+
+function fromFastify (error: unknown, request: FastifyRequest): unknown {
+  switch (error instanceof Error && 'code' in error ? error.code : undefined) {
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE': return new errorCodes.FST_MCP_MEDIA_TYPE_UNSUPPORTED({ cause: error })
+    case 'FST_ERR_CTP_BODY_TOO_LARGE': return new errorCodes.FST_MCP_BODY_TOO_LARGE(request.routeOptions.bodyLimit ?? 0, { cause: error })
+    default: return error
+  }
+}

@@ -1,0 +1,153 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
+import { errorCodes } from '../errors.ts'
+import { classify, type InboundLimits } from '../eras/classify.ts'
+import type { Facts } from '../eras/handshake.ts'
+import type { HttpSse } from '../eras/http-sse.ts'
+import type { Revision } from '../eras/revisions.ts'
+import type { Streamable } from '../eras/streamable.ts'
+import { readableId } from '../protocol/message.ts'
+import type { Awaitable } from '../store/store.ts'
+import type { SessionInfo } from '../tools/context.ts'
+import { readAccept } from './accept.ts'
+import { Answer, type OpenResponses } from './answer.ts'
+import type { Authenticate, Principal } from './auth.ts'
+import { useBodyParser } from './body.ts'
+import { refuse } from './refusal.ts'
+
+/** `request.mcp`: how a request of an MCP client was understood. Null on every other request. */
+export interface RequestMcp {
+  readonly transport: 'http+sse' | 'streamable-http'
+  /** Null until the session or the header told it. */
+  revision: Revision | null
+  readonly principal: Principal | null
+  session: SessionInfo | null
+}
+
+export interface RoutesOptions {
+  readonly paths: { readonly mcp: string, readonly sse: string | false, readonly messages: string }
+  readonly limits: InboundLimits & { readonly body: number, readonly depth: number, readonly header: number }
+  readonly openAfter: number
+  readonly guard: (request: FastifyRequest) => void
+  readonly authenticate: Authenticate
+  readonly responses: OpenResponses
+  readonly streamable: Streamable
+  /** Null when HTTP+SSE is off. */
+  readonly httpSse: HttpSse | null
+  /** False in stateless mode: there is nothing to GET or DELETE. */
+  readonly hasSessions: boolean
+}
+
+type Handle = (request: FastifyRequest, reply: FastifyReply) => Awaitable<void>
+
+const METHODS: HTTPMethods[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
+
+/** Registers the routes in a scope of their own: body parser, error shape, guard and auth hold here alone. */
+export function registerRoutes (scope: FastifyInstance, options: RoutesOptions): void {
+  const { paths, limits, streamable, httpSse } = options
+  useBodyParser(scope, limits)
+  scope.setErrorHandler((error, _request, reply) => refuse(reply, error))
+
+  const route = (url: string, transport: RequestMcp['transport'], handles: Partial<Record<string, Handle>>): void => {
+    const onRequest = admit(transport, options)
+    for (const method of METHODS) {
+      const handle = handles[method] ?? refuseMethod(METHODS.filter(allowed => handles[allowed] !== undefined))
+      scope.route({ method, url, exposeHeadRoute: false, bodyLimit: limits.body, onRequest, handler: handlerOf(handle, limits.id) })
+    }
+  }
+  const answer = (request: FastifyRequest, reply: FastifyReply): Answer => {
+    const accepts = readAccept(request.headers.accept)
+    if (!accepts.json && !accepts.sse) throw new errorCodes.FST_MCP_NOT_ACCEPTABLE('application/json and text/event-stream')
+    return new Answer(reply, { responses: options.responses, openAfter: options.openAfter, accepts })
+  }
+  const stream = (request: FastifyRequest, reply: FastifyReply): Answer => {
+    if (!readAccept(request.headers.accept).sse) throw new errorCodes.FST_MCP_NOT_ACCEPTABLE('text/event-stream')
+    return answer(request, reply)
+  }
+  const facts = (request: FastifyRequest): Facts => factsOf(request, limits.header)
+
+  route(paths.mcp, 'streamable-http', {
+    POST: (request, reply) => streamable.post(classify(request.body, limits), facts(request), answer(request, reply)),
+    ...(options.hasSessions && {
+      GET: (request, reply) => streamable.get(facts(request), stream(request, reply)),
+      DELETE: (request, reply) => streamable.delete(facts(request), answer(request, reply))
+    })
+  })
+  if (httpSse === null || paths.sse === false) return
+  const { sse, messages } = { sse: paths.sse, messages: paths.messages }
+  route(sse, 'http+sse', {
+    GET: (request, reply) => httpSse.get(facts(request), endpointOf(request, scope.prefix, sse, messages), stream(request, reply))
+  })
+  route(messages, 'http+sse', {
+    POST: (request, reply) => {
+      const inbound = classify(request.body, limits)
+      return httpSse.post(inbound, { ...facts(request), sessionId: sessionInQuery(request) }, answer(request, reply))
+    }
+  })
+}
+
+type OnRequest = (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void
+
+/** Guard and auth, before the body is read. */
+function admit (transport: RequestMcp['transport'], { guard, authenticate }: RoutesOptions): OnRequest {
+  return (request, _reply, done) => {
+    const enter = (principal: Principal | null): void => {
+      request.mcp = { transport, principal, revision: null, session: null }
+      done()
+    }
+    try {
+      guard(request)
+      const principal = authenticate(request)
+      if (principal instanceof Promise) principal.then(enter, done)
+      else enter(principal)
+    } catch (error) {
+      done(error instanceof Error ? error : new errorCodes.FST_MCP_INTERNAL({ cause: error }))
+    }
+  }
+}
+
+function refuseMethod (allowed: HTTPMethods[]): Handle {
+  return ({ method }, reply) => {
+    reply.header('allow', allowed.join(', '))
+    throw new errorCodes.FST_MCP_METHOD_NOT_ALLOWED(method)
+  }
+}
+
+/** A refusal names the request that it answers, as far as its id can be read. */
+function handlerOf (handle: Handle, maxIdLength: number) {
+  return (request: FastifyRequest, reply: FastifyReply): void => {
+    const fail = (error: unknown): void => refuse(reply, error, readableId(request.body, maxIdLength))
+    try {
+      const answered = handle(request, reply)
+      if (answered instanceof Promise) answered.catch(fail)
+    } catch (error) {
+      fail(error)
+    }
+  }
+}
+
+/** Throws FST_MCP_HEADER_INVALID. */
+function factsOf (request: FastifyRequest, maxLength: number): Facts {
+  const header = (name: string): string | undefined => {
+    const value = request.headers[name]
+    if (value === undefined || (typeof value === 'string' && value.length <= maxLength)) return value
+    throw new errorCodes.FST_MCP_HEADER_INVALID(name, maxLength)
+  }
+  return {
+    request,
+    principal: request.mcp?.principal ?? null,
+    sessionId: header('mcp-session-id'),
+    version: header('mcp-protocol-version'),
+    lastEventId: header('last-event-id')
+  }
+}
+
+function sessionInQuery ({ query }: FastifyRequest): string | undefined {
+  return typeof query === 'object' && query !== null && 'sessionId' in query && typeof query.sessionId === 'string' ? query.sessionId : undefined
+}
+
+/** The path of the POST as the client sees it, whatever prefix or rewriting lies between. */
+function endpointOf (request: FastifyRequest, prefix: string, sse: string, messages: string) {
+  const path = (request.originalUrl.split('?')[0] ?? '').replace(/\/$/, '')
+  const base = path.endsWith(sse) ? path.slice(0, -sse.length) : prefix
+  return (sessionId: string): string => `${base}${messages}?sessionId=${sessionId}`
+}

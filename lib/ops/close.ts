@@ -1,0 +1,28 @@
+import type { SessionHost } from '../eras/session.ts'
+import { errorCodes } from '../errors.ts'
+import type { OpenResponses } from '../http/answer.ts'
+import type { CallsInProgress } from '../protocol/calls.ts'
+import type { StreamPool } from '../sse/pool.ts'
+import type { OpenStore } from '../store/store.ts'
+
+export interface Closable {
+  readonly calls: CallsInProgress
+  readonly sessions: SessionHost | null
+  readonly pool: StreamPool
+  readonly responses: OpenResponses
+  readonly store: OpenStore
+}
+
+// A client that still reads needs far less; one that does not is not waited for.
+const FLUSH_MS = 1_000
+
+/** Ends everything with an answer: calls in an error, streams after their last event. Bounded, whatever the clients and tools do. */
+export async function closeServer ({ calls, sessions, pool, responses, store }: Closable): Promise<void> {
+  calls.abort(new errorCodes.FST_MCP_CLOSING())
+  // An aborted call answers within this turn.
+  await new Promise(resolve => setImmediate(resolve))
+  sessions?.close(new errorCodes.FST_MCP_CLOSING())
+  pool.close()
+  await responses.closed(FLUSH_MS)
+  await store.close()
+}

@@ -1,0 +1,109 @@
+import { z } from 'zod'
+import { errorCodes } from './errors.ts'
+import type { AuthOptions } from './http/auth.ts'
+import type { Store } from './store/store.ts'
+
+const MAX_TIMER = 2_147_483_647
+const ms = (minimum: number) => z.int().min(minimum).max(MAX_TIMER)
+const count = z.int().min(1)
+const path = z.string().regex(/^\/[^?#*:]*$/, 'must be a path that starts with / and has no parameters')
+
+const token = z.strictObject({
+  token: z.string().min(1),
+  principal: z.string().min(1),
+  scopes: z.array(z.string()).optional()
+})
+
+const auth = z.strictObject({
+  tokens: z.array(token).optional().describe('Bearer tokens and the principals that they stand for. Only their hashes are kept.'),
+  verify: z.custom<AuthOptions['verify']>(value => value === undefined || typeof value === 'function', 'must be a function')
+    .optional().describe('Gives the principal of a token, or null.')
+}).refine(value => value.tokens !== undefined || value.verify !== undefined, 'needs `tokens` or `verify`; `false` opens the server')
+
+const replay = z.strictObject({
+  events: count.default(1_000).describe('The most events that are kept for replay, for each session.'),
+  bytes: count.default(262_144).describe('The most characters of their frames.'),
+  window: ms(1).default(300_000).describe('Milliseconds in which a client may come back for what it missed, and in which its calls go on.')
+})
+
+const sessions = z.strictObject({
+  idle: ms(2).default(1_800_000).describe('Milliseconds without a request after which a session without open streams or calls ends.'),
+  max: count.default(10_000).describe('The most sessions at once; one more is refused with 503.'),
+  replay: replay.prefault({})
+})
+
+/** Every option: its default and its sentence. `docs/options.md` shows the same table. */
+export const optionsSchema = z.strictObject({
+  name: z.string().min(1).default('mcp-server').describe('The name that the server gives itself in `initialize`.'),
+  version: z.string().min(1).default('0.0.0').describe('Its version.'),
+  title: z.string().optional().describe('Its name for people, from revision 2025-06-18 on.'),
+  instructions: z.string().optional().describe('What a model should know before it uses the server.'),
+  prefix: path.or(z.literal('')).default('').describe('Goes before all paths.'),
+  paths: z.strictObject({
+    mcp: path.default('/mcp').describe('Streamable HTTP: POST, GET and DELETE.'),
+    sse: path.or(z.literal(false)).default('/sse').describe('HTTP+SSE: the GET that opens the stream. `false` turns this transport off.'),
+    messages: path.default('/messages').describe('HTTP+SSE: the POST for messages.')
+  }).prefault({}),
+  auth: auth.or(z.literal(false)).optional().describe('Who may come in. Without it only loopback clients are served; `false` opens the server.'),
+  origins: z.array(z.url()).default([]).describe('Origins of pages that may call the server, beside its own.'),
+  hosts: z.array(z.string().min(1)).optional().describe('Values of the Host header that are served, with or without port. Default: all with `auth`, loopback names without.'),
+  streams: z.strictObject({
+    keepAlive: ms(10).default(15_000).describe('Milliseconds of silence after which a stream gets a comment.'),
+    stall: ms(10).default(60_000).describe('Milliseconds after which the connection of a client that reads nothing is broken.'),
+    max: count.default(1_000).describe('The most open streams; requests that could need one more are refused with 503.'),
+    buffer: count.default(65_536).describe('Bytes that may wait in each stream before its tool does.'),
+    openAfter: ms(1).default(1_000).describe('Milliseconds after which a POST without an answer becomes a stream.'),
+    retry: ms(0).default(1_000).describe('Milliseconds that clients are told to wait before they reconnect.')
+  }).prefault({}),
+  sessions: sessions.or(z.literal(false)).prefault({}).describe('`false`: stateless mode, any node answers any POST, and HTTP+SSE is off.'),
+  tools: z.strictObject({
+    timeout: ms(1).default(300_000).describe('Milliseconds of work after which a tool is ended. Time in which the client keeps it waiting does not count.'),
+    grace: ms(1).default(5_000).describe('Milliseconds after which a tool that ignores the end of its call is logged as abandoned.'),
+    maxResult: count.default(10_485_760).describe('The most bytes of a result.'),
+    pageSize: count.default(100).describe('Tools in one page of `tools/list`.')
+  }).prefault({}),
+  limits: z.strictObject({
+    body: count.default(4_194_304).describe('The most bytes of a request body.'),
+    batch: count.default(100).describe('The most messages in a batch.'),
+    id: count.max(256).default(256).describe('The most characters of a request id.'),
+    header: count.default(1_024).describe('The most characters of `Mcp-Session-Id`, `MCP-Protocol-Version` and `Last-Event-ID`.'),
+    depth: count.max(1_000).default(64).describe('The deepest nesting of a request body.')
+  }).prefault({}),
+  store: z.custom<Store>(value => typeof value === 'object' && value !== null && 'open' in value && typeof value.open === 'function', 'must be a store')
+    .optional().describe('Where sessions and events live. Default: `memoryStore()`.')
+})
+
+/** The options of `app.register(mcp, options)`. */
+export type McpOptions = z.input<typeof optionsSchema>
+
+/** The options with every default filled in. */
+export type ResolvedOptions = z.output<typeof optionsSchema>
+
+// Fastify reads these of every `register` itself.
+const FASTIFY_OPTIONS = new Set(['logLevel', 'logSerializers'])
+
+/** Fills in the defaults of a copy. Throws FST_MCP_OPTION_INVALID, which quotes name and value. */
+export function resolveOptions (given: McpOptions): ResolvedOptions {
+  const own = Object.fromEntries(Object.entries(given).filter(([name]) => !FASTIFY_OPTIONS.has(name)))
+  const parsed = optionsSchema.safeParse(own)
+  if (!parsed.success) throw new errorCodes.FST_MCP_OPTION_INVALID(parsed.error.issues.map(issue => describe(issue, own)).join('; '))
+  return parsed.data
+}
+
+function describe (issue: z.core.$ZodIssue, given: unknown): string {
+  // Of several forms the one that came furthest says what is wrong.
+  if (issue.code === 'invalid_union') {
+    const branches = issue.errors.flat().map(inner => ({ ...inner, path: [...issue.path, ...inner.path] }))
+    const deepest = branches.sort((a, b) => b.path.length - a.path.length)[0]
+    if (deepest !== undefined) return describe(deepest, given)
+  }
+  const name = issue.path.join('.')
+  if (issue.code === 'unrecognized_keys') return `\`${[...issue.path, issue.keys[0]].join('.')}\` is not an option`
+  const value = issue.path.reduce<unknown>((object, key) => typeof object === 'object' && object !== null ? Reflect.get(object, key) : undefined, given)
+  return `\`${name}\` ${issue.message}, got ${name.endsWith('token') ? 'a secret' : quote(value)}`
+}
+
+function quote (value: unknown): string {
+  if (typeof value === 'function') return 'a function'
+  return JSON.stringify(value) ?? String(value)
+}

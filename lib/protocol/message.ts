@@ -1,0 +1,59 @@
+import { errorCodes, toRpcError } from '../errors.ts'
+
+/** A JSON-RPC request id. MCP forbids null and fractions (basic, "Requests"). */
+export type RequestId = string | number
+
+export type Params = Readonly<Record<string, unknown>>
+
+export type Message =
+  | { readonly kind: 'request', readonly id: RequestId, readonly method: string, readonly params: Params }
+  | { readonly kind: 'notification', readonly method: string, readonly params: Params }
+  | { readonly kind: 'response', readonly id: RequestId }
+
+const NO_PARAMS: Params = Object.freeze({})
+
+/** True for a plain JSON object, false for null and arrays. */
+export function isObject (value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+export function isRequestId (id: unknown, maxLength: number): id is RequestId {
+  return typeof id === 'string' ? id.length <= maxLength : Number.isSafeInteger(id)
+}
+
+/**
+ * Reads one JSON-RPC message by hand: this is on the path of every request.
+ * Throws FST_MCP_MESSAGE_INVALID or FST_MCP_ID_INVALID.
+ */
+export function readMessage (value: unknown, maxIdLength: number): Message {
+  if (!isObject(value)) throw new errorCodes.FST_MCP_MESSAGE_INVALID('it must be an object')
+  if (value.jsonrpc !== '2.0') throw new errorCodes.FST_MCP_MESSAGE_INVALID('`jsonrpc` must be "2.0"')
+  const { id, method } = value
+  if (id !== undefined && !isRequestId(id, maxIdLength)) throw new errorCodes.FST_MCP_ID_INVALID(maxIdLength)
+  if (method === undefined) {
+    if (id !== undefined && ('result' in value) !== ('error' in value)) return { kind: 'response', id }
+    throw new errorCodes.FST_MCP_MESSAGE_INVALID('it has neither a `method` nor one of `result` and `error` with an `id`')
+  }
+  if (typeof method !== 'string') throw new errorCodes.FST_MCP_MESSAGE_INVALID('`method` must be a string')
+  const params = value.params ?? NO_PARAMS
+  if (!isObject(params)) throw new errorCodes.FST_MCP_MESSAGE_INVALID('`params` must be an object')
+  return id === undefined ? { kind: 'notification', method, params } : { kind: 'request', id, method, params }
+}
+
+/** The id that an error may name when the message around it could not be accepted. */
+export function readableId (value: unknown, maxIdLength: number): RequestId | undefined {
+  return isObject(value) && isRequestId(value.id, maxIdLength) ? value.id : undefined
+}
+
+export function resultOf (id: RequestId, result: object): string {
+  return `{"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":${JSON.stringify(result)}}`
+}
+
+/** An error response; JSON-RPC wants `null` where the id could not be read, revisions from 2025-11-25 want it left out. */
+export function errorOf (id: RequestId | null | undefined, error: unknown): string {
+  return JSON.stringify({ jsonrpc: '2.0', id, error: toRpcError(error) })
+}
+
+export function notificationOf (method: string, params?: object): string {
+  return JSON.stringify({ jsonrpc: '2.0', method, params })
+}

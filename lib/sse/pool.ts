@@ -1,0 +1,68 @@
+import { comment } from './frame.ts'
+import { type OnClose, SseStream } from './stream.ts'
+
+export interface PoolOptions {
+  /** Bytes that may wait in each stream. */
+  readonly buffer: number
+  /** Milliseconds of silence after which a comment is sent. */
+  readonly keepAlive: number
+  /** Milliseconds after which a connection that takes nothing is broken. */
+  readonly stall: number
+  /** The most streams at once. */
+  readonly max: number
+}
+
+const KEEP_ALIVE = comment('keep-alive')
+// A stream is at most a quarter of the period late: one timer for all, and no clock is read when a frame is written.
+const SWEEPS = 4
+
+/** All open streams of one server: their count, their keep-alive comments and the end of those that stall. */
+export class StreamPool {
+  readonly #options: PoolOptions
+  readonly #streams = new Set<SseStream>()
+  readonly #timer: NodeJS.Timeout
+  readonly #quietSweeps: number
+  readonly #stalledSweeps: number
+
+  constructor (options: PoolOptions) {
+    this.#options = options
+    const period = Math.max(1, Math.min(options.keepAlive, options.stall) / SWEEPS)
+    this.#quietSweeps = Math.round(options.keepAlive / period)
+    this.#stalledSweeps = Math.round(options.stall / period)
+    this.#timer = setInterval(() => this.#sweep(), period).unref()
+  }
+
+  get size (): number {
+    return this.#streams.size
+  }
+
+  get isFull (): boolean {
+    return this.size >= this.#options.max
+  }
+
+  /** A stream that stays in the pool until its connection is closed. */
+  open (onClose: OnClose): SseStream {
+    const stream: SseStream = new SseStream(this.#options.buffer, delivered => {
+      this.#streams.delete(stream)
+      onClose(delivered)
+    })
+    this.#streams.add(stream)
+    return stream
+  }
+
+  #sweep (): void {
+    for (const stream of this.#streams) {
+      if (stream.blocked) {
+        if (++stream.stalled > this.#stalledSweeps) stream.destroy()
+      } else if (++stream.quiet >= this.#quietSweeps) {
+        stream.write(KEEP_ALIVE)
+      }
+    }
+  }
+
+  /** Ends every stream after what was written. */
+  close (): void {
+    clearInterval(this.#timer)
+    for (const stream of this.#streams) stream.end()
+  }
+}

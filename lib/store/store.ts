@@ -1,0 +1,93 @@
+/** A value, or the promise of one: memory answers at once, a store behind a socket later. */
+export type Awaitable<T> = T | Promise<T>
+
+/** Goes on with a value, in the same tick when it is there already. */
+export function whenReady<T, R> (value: Awaitable<T>, next: (value: T) => Awaitable<R>): Awaitable<R> {
+  return value instanceof Promise ? value.then(next) : next(value)
+}
+
+export type LogLevel = 'debug' | 'info' | 'notice' | 'warning' | 'error' | 'critical' | 'alert' | 'emergency'
+
+/** What is kept of a session between its requests. Plain data, so that any store can hold it. */
+export interface SessionRecord {
+  readonly id: string
+  /** Issuer and subject of the principal that opened it, null without auth. */
+  readonly principal: string | null
+  readonly transport: 'sse' | 'http'
+  /** The negotiated protocol revision. */
+  revision: string
+  /** True once `initialize` was answered. */
+  initialized: boolean
+  capabilities: object | null
+  logLevel: LogLevel | null
+}
+
+/** Sessions by id. A session that was not touched for its idle time is gone. */
+export interface Sessions {
+  /** False when the store holds as many as it may. */
+  create (record: SessionRecord): Awaitable<boolean>
+  get (id: string): Awaitable<SessionRecord | undefined>
+  /** Writes a record back after its fields changed. */
+  update (record: SessionRecord): Awaitable<void>
+  /** Starts the idle time anew. */
+  touch (id: string): Awaitable<void>
+  /** False when there was none. Its events go with it. */
+  delete (id: string): Awaitable<boolean>
+  readonly size: number
+}
+
+/** One event of a stream as it is kept for replay. */
+export interface LoggedEvent {
+  /** The stream that it belongs to. */
+  stream: string
+  /** Its number in that stream; one writer numbers them 1, 2, 3… */
+  seq: number
+  /** The whole SSE frame. */
+  frame: string
+  /** The request that this event answers, so that its loss can be told. */
+  answers?: string | number
+}
+
+export interface Replay {
+  /** The frames after the given number, in order. */
+  frames: string[]
+  /** False when some of them were trimmed. */
+  complete: boolean
+  /** The requests whose answers were among the trimmed. */
+  lost: (string | number)[]
+}
+
+/** The events of each session's streams, kept within a budget of events, bytes and time for clients that come back. */
+export interface EventLog {
+  /**
+   * Keeps one event and trims what is over the budget, held streams last.
+   * False: what is held fills the budget, so the writer of a held stream must wait.
+   */
+  append (session: string, event: LoggedEvent): boolean
+  /** From now on nothing of the stream is trimmed: its client is away. */
+  hold (session: string, stream: string): void
+  release (session: string, stream: string): void
+  /** The stream gets no more events; they are forgotten after the window. */
+  finish (session: string, stream: string): void
+  /** Undefined when nothing is known of the stream. */
+  after (session: string, stream: string, seq: number): Awaitable<Replay | undefined>
+}
+
+/** Where sessions and their events live. One store may be opened by several servers; they do not meet. */
+export interface Store {
+  open (limits: StoreLimits): OpenStore
+}
+
+export interface OpenStore {
+  readonly sessions: Sessions
+  readonly events: EventLog
+  close (): Awaitable<void>
+}
+
+export interface StoreLimits {
+  /** Milliseconds without a request after which a session is gone. */
+  idle: number
+  /** The most sessions at once. */
+  max: number
+  replay: { events: number, bytes: number, window: number }
+}

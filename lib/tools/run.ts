@@ -1,0 +1,220 @@
+import { errorCodes, ToolError } from '../errors.ts'
+import { type CallToolResult, Collector } from './chunk.ts'
+import { type Task, ToolContext } from './context.ts'
+import type { CompiledSchema } from './schema.ts'
+import { giveWay, isSliceOver } from './turn.ts'
+
+/** How a tool runs, fixed at its registration. */
+export interface RunOptions {
+  readonly name: string
+  readonly handler: (args: never, context: ToolContext) => unknown
+  readonly output: CompiledSchema | undefined
+  /** Whether yielded chunks become part of the result. */
+  readonly collect: boolean
+  /** Milliseconds of work, not counting the time in which the client keeps the tool waiting. */
+  readonly timeout: number
+  /** Milliseconds after an abort before a tool that ignores it counts as abandoned. */
+  readonly grace: number
+  readonly maxResult: number
+}
+
+type AnyIterator = Iterator<unknown, unknown> | AsyncIterator<unknown, unknown>
+
+/**
+ * Runs one call of a tool. A value that is known at once comes back as it is, everything else as a promise.
+ * Rejects with the reason when the call is aborted; what the tool throws becomes a result with `isError`.
+ */
+export function runTool (options: RunOptions, args: unknown, task: Task): CallToolResult | Promise<CallToolResult> {
+  const collector = new Collector(options.collect, options.maxResult)
+  let returned: unknown
+  try {
+    // The arguments have passed the schema that the handler's type was inferred from.
+    returned = options.handler(args as never, new ToolContext(task, collector.progress))
+    if (!isPending(returned)) {
+      const result = finish(options, collector, returned)
+      return result instanceof Promise ? result.catch(error => failure(options, collector, task, error)) : result
+    }
+  } catch (error) {
+    return failure(options, collector, task, error)
+  }
+  return new Run(options, collector, task).start(returned)
+}
+
+function isPending (value: unknown): value is object {
+  return typeof value === 'object' && value !== null && ('then' in value || 'next' in value || Symbol.asyncIterator in value)
+}
+
+function iteratorOf (value: unknown): AnyIterator | undefined {
+  if (typeof value !== 'object' || value === null) return undefined
+  // Whoever has these methods has them with these meanings: the iterator protocols are structural.
+  if (Symbol.asyncIterator in value) return (value as AsyncIterable<unknown>)[Symbol.asyncIterator]()
+  return 'next' in value && typeof value.next === 'function' ? value as Iterator<unknown, unknown> : undefined
+}
+
+function finish (options: RunOptions, collector: Collector, returned: unknown): CallToolResult | Promise<CallToolResult> {
+  if (options.output === undefined || isErrorResult(returned)) return collector.finish(returned)
+  const verdict = options.output.validate(returned)
+  if (verdict instanceof Promise) return verdict.then(settled => finishVerdict(collector, settled))
+  return finishVerdict(collector, verdict)
+}
+
+function isErrorResult (value: unknown): boolean {
+  return typeof value === 'object' && value !== null && 'isError' in value && value.isError === true && 'content' in value
+}
+
+function finishVerdict (collector: Collector, verdict: Awaited<ReturnType<CompiledSchema['validate']>>): CallToolResult {
+  if (!verdict.ok) throw new errorCodes.FST_MCP_OUTPUT_INVALID(verdict.message)
+  return collector.finishStructured(verdict.value)
+}
+
+function failure (options: RunOptions, collector: Collector, task: Task, error: unknown): CallToolResult {
+  if (error instanceof ToolError) return collector.fail(error.message)
+  if (error instanceof errorCodes.FST_MCP_TOOL_TIMEOUT) return collector.fail(error.message)
+  if (error instanceof errorCodes.FST_MCP_RESULT_TOO_LARGE) return { content: [{ type: 'text', text: error.message }], isError: true }
+  task.request.log.error({ err: error, tool: options.name }, 'tool failed')
+  return collector.fail(`Tool "${options.name}" failed; the server's log says why under request ${task.request.id}`)
+}
+
+/** One call of a tool in progress: pulls its generator only while there is room, and lets go of it at once when the call is aborted. */
+class Run {
+  readonly #options: RunOptions
+  readonly #collector: Collector
+  readonly #task: Task
+  #iterator: AnyIterator | undefined
+  #work: PromiseLike<unknown> | undefined
+  #settled = false
+  #resolve!: (result: CallToolResult) => void
+  #reject!: (reason: Error) => void
+  readonly #startedAt = performance.now()
+  #blockedAt = 0
+  #blockedFor = 0
+  #timer: NodeJS.Timeout | undefined
+
+  constructor (options: RunOptions, collector: Collector, task: Task) {
+    this.#options = options
+    this.#collector = collector
+    this.#task = task
+  }
+
+  start (returned: unknown): Promise<CallToolResult> {
+    const promise = new Promise<CallToolResult>((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
+    this.#arm(this.#options.timeout)
+    this.#accept(returned)
+    this.#task.onAbort(reason => this.#abort(reason))
+    return promise
+  }
+
+  #accept (returned: unknown): void {
+    this.#iterator = iteratorOf(returned)
+    if (this.#iterator !== undefined) return this.#pull()
+    if (!isPending(returned)) return this.#finish(returned)
+    this.#work = Promise.resolve(returned)
+    this.#work.then(value => { if (!this.#settled) this.#accept(value) }, this.#fail)
+  }
+
+  readonly #pull = (): void => {
+    if (this.#settled || this.#iterator === undefined) return
+    try {
+      const step = this.#iterator.next()
+      if (step instanceof Promise) step.then(this.#take, this.#fail)
+      else Promise.resolve(step).then(this.#take, this.#fail)
+    } catch (error) {
+      this.#fail(error)
+    }
+  }
+
+  readonly #take = ({ done, value }: IteratorResult<unknown, unknown>): void => {
+    if (this.#settled) return
+    if (done === true) return this.#finish(value)
+    let room
+    try {
+      room = this.#task.sendProgress(this.#collector.add(value))
+    } catch (error) {
+      return this.#task.abort(error instanceof Error ? error : new errorCodes.FST_MCP_INTERNAL({ cause: error }))
+    }
+    if (!(room instanceof Promise)) return this.#proceed(room)
+    this.#blockedAt = performance.now()
+    room.then(this.#unblock)
+  }
+
+  readonly #unblock = (open: boolean): void => {
+    if (this.#settled) return
+    this.#blockedFor += performance.now() - this.#blockedAt
+    this.#blockedAt = 0
+    if (this.#timer === undefined) this.#arm(this.#remaining())
+    this.#proceed(open)
+  }
+
+  #proceed (open: boolean): void {
+    if (!open) this.#task.abort(new errorCodes.FST_MCP_CLIENT_GONE())
+    else if (isSliceOver()) giveWay(this.#pull)
+    else this.#pull()
+  }
+
+  #finish (returned: unknown): void {
+    try {
+      const result = finish(this.#options, this.#collector, returned)
+      if (result instanceof Promise) result.then(value => this.#settle(value), this.#fail)
+      else this.#settle(result)
+    } catch (error) {
+      this.#fail(error)
+    }
+  }
+
+  readonly #fail = (error: unknown): void => {
+    if (!this.#settled) this.#settle(failure(this.#options, this.#collector, this.#task, error))
+  }
+
+  #settle (result: CallToolResult): void {
+    if (this.#settled) return
+    this.#settled = true
+    clearTimeout(this.#timer)
+    this.#resolve(result)
+  }
+
+  #remaining (): number {
+    return this.#options.timeout - (performance.now() - this.#startedAt - this.#blockedFor)
+  }
+
+  #arm (ms: number): void {
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined
+      // The clock stands while the client keeps the tool waiting: `streams.stall` and the replay window end that.
+      if (this.#blockedAt !== 0) return
+      const left = this.#remaining()
+      if (left > 1) this.#arm(left)
+      else this.#task.abort(new errorCodes.FST_MCP_TOOL_TIMEOUT(this.#options.timeout))
+    }, ms).unref()
+  }
+
+  #abort (reason: Error): void {
+    if (this.#settled) return
+    this.#settled = true
+    clearTimeout(this.#timer)
+    if (isToldToModel(reason)) this.#resolve(failure(this.#options, this.#collector, this.#task, reason))
+    else this.#reject(reason)
+    const left = this.#leave()
+    if (left === undefined) return
+    const timer = setTimeout(() => this.#task.abandon(), this.#options.grace).unref()
+    const settled = (): void => clearTimeout(timer)
+    left.then(settled, settled)
+  }
+
+  /** Has the generator run its `finally`, which JavaScript does once its pending `await` has settled. */
+  #leave (): PromiseLike<unknown> | undefined {
+    if (this.#iterator === undefined) return this.#work
+    try {
+      return Promise.resolve(this.#iterator.return?.())
+    } catch (error) {
+      this.#task.request.log.error({ err: error, tool: this.#options.name }, 'tool failed while it was ended')
+    }
+  }
+}
+
+function isToldToModel (reason: Error): boolean {
+  return reason instanceof errorCodes.FST_MCP_TOOL_TIMEOUT || reason instanceof errorCodes.FST_MCP_RESULT_TOO_LARGE ||
+    reason instanceof errorCodes.FST_MCP_CHUNK_INVALID
+}

@@ -1,0 +1,2 @@
+// tap's runner imports this file without its TypeScript loader, hence .js.
+export default () => 'lib/**/*.ts'
