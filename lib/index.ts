@@ -40,7 +40,7 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
 
   const tools = new Tools({ ...toolLimits, pageSize }, () => sessions?.notifyAll(TOOLS_CHANGED, notificationOf(TOOLS_CHANGED)))
   const identity = { name, version, title, instructions }
-  const served = { identity, methods: createMethods(tools, store.sessions), sessions, pool, calls }
+  const served = { identity, methods: createMethods(tools, store.sessions), sessions, pool, calls, retry: streams.retry }
 
   app.decorate('mcp', new Mcp(tools, () => ({
     sessions: store.sessions.size, streams: pool.size, calls: calls.size, abandoned: calls.abandoned

@@ -1,4 +1,4 @@
-import { comment, encode, message } from '../sse/frame.ts'
+import { encode, message } from '../sse/frame.ts'
 import type { StreamPool } from '../sse/pool.ts'
 import type { Room, SseStream } from '../sse/stream.ts'
 import type { EventLog } from '../store/store.ts'
@@ -67,7 +67,7 @@ export class Channel implements Line {
   connect (): SseStream {
     const stream = this.attach()
     const { id, retry, primes } = this.#options
-    stream.write(primes ? encode({ id: `${id}_0`, retry, data: '' }) : comment('open'))
+    if (primes) stream.write(encode({ id: `${id}_0`, retry, data: '' }))
     return stream
   }
 
@@ -79,7 +79,8 @@ export class Channel implements Line {
     this.#stream = stream
     clearTimeout(this.#away)
     events.release(session, id)
-    previous?.end()
+    // Its client is gone or has given it up: nothing more may leave on it.
+    previous?.destroy()
     this.#recheck()
     return stream
   }

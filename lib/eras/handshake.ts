@@ -28,6 +28,8 @@ export interface Served {
   readonly sessions: SessionHost | null
   readonly pool: StreamPool
   readonly calls: CallsInProgress
+  /** Milliseconds that a client is told to wait before it comes back. */
+  readonly retry: number
 }
 
 /** What an era reads of an HTTP request, beside its body. */

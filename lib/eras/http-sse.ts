@@ -50,7 +50,7 @@ export class HttpSse {
       const channel = this.#openChannel(session)
       const stream = channel.attach()
       if (lastEventId !== undefined) stream.write(comment('the session of this Last-Event-ID is gone: this is a new one'))
-      stream.write(encode({ event: 'endpoint', id: `${session.id}_0`, data: endpointOf(session.id) }))
+      stream.write(encode({ event: 'endpoint', id: `${session.id}_0`, retry: this.#served.retry, data: endpointOf(session.id) }))
       exchange.stream(stream)
     })
   }

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { errorCodes } from '../errors.ts'
 import type { Call } from '../protocol/calls.ts'
-import { type RequestId, resultOf } from '../protocol/message.ts'
+import { type Message, type RequestId, resultOf } from '../protocol/message.ts'
+import { comment } from '../sse/frame.ts'
 import type { SseStream } from '../sse/stream.ts'
 import { type Awaitable, type SessionRecord, whenReady } from '../store/store.ts'
 import { type Channel, DirectLine, type Line } from './channel.ts'
@@ -56,7 +57,7 @@ export class Streamable {
     takeNotifications(this.#served, messages, session)
     const ids = messages.flatMap(message => message.kind === 'request' ? [message.id] : [])
     if (ids.length === 0) return exchange.accepted()
-    if (this.#served.pool.isFull) throw new errorCodes.FST_MCP_STREAMS_FULL()
+    if (this.#served.pool.isFull && messages.some(mayStream)) throw new errorCodes.FST_MCP_STREAMS_FULL()
     const calls: Call[] = []
     const outbox = exchange.outbox(ids, batch, () => this.#openLine(ids, calls, session, profile))
     const caller = { profile, principal: facts.principal, session, request: facts.request, outbox, calls: this.#served.calls }
@@ -98,7 +99,10 @@ export class Streamable {
     const channel: Channel = sessions.openChannel(session, {
       id: this.#newName(), primes, listens: true, onLost: () => channel.end(), onGap: () => {}
     })
-    return channel.connect()
+    const stream = channel.connect()
+    // The headers leave with the first bytes.
+    stream.write(comment('open'))
+    return stream
   }
 
   /** Answers a DELETE: the client ends its session. Throws FST_MCP_METHOD_NOT_ALLOWED in stateless mode. */
@@ -110,6 +114,10 @@ export class Streamable {
       return whenReady(sessions.end(session.id, new errorCodes.FST_MCP_SESSION_ENDED()), () => exchange.done())
     })
   }
+}
+
+function mayStream (message: Message): boolean {
+  return message.kind === 'request' && message.method === 'tools/call'
 }
 
 /** Throws FST_MCP_SESSION_REQUIRED and FST_MCP_SESSION_UNKNOWN. */

@@ -69,6 +69,7 @@ export class Tools {
   readonly #limits: ToolLimits
   readonly #changed: () => void
   #sorted: string[] | undefined
+  #isTelling = false
 
   constructor (limits: ToolLimits, changed: () => void) {
     this.#limits = limits
@@ -93,7 +94,13 @@ export class Tools {
 
   #change (): void {
     this.#sorted = undefined
-    this.#changed()
+    if (this.#isTelling) return
+    // Tools that come together are told of once.
+    this.#isTelling = true
+    queueMicrotask(() => {
+      this.#isTelling = false
+      this.#changed()
+    })
   }
 
   /** One page in the order of names, which stays put while tools come and go. Throws FST_MCP_CURSOR_INVALID. */

@@ -5,6 +5,7 @@ import type { Line } from '../eras/channel.ts'
 import type { Exchange } from '../eras/handshake.ts'
 import type { Outbox } from '../protocol/calls.ts'
 import type { RequestId } from '../protocol/message.ts'
+import { comment } from '../sse/frame.ts'
 import type { Room, SseStream } from '../sse/stream.ts'
 import type { Accepted } from './accept.ts'
 
@@ -98,10 +99,15 @@ export class Answer implements Exchange, Outbox {
 
   wait (): void {
     if (this.#line === undefined && this.#options.accepts.sse) {
-      this.#timer = setTimeout(() => this.#open(), this.#options.openAfter).unref()
+      this.#timer = setTimeout(this.#openQuietly, this.#options.openAfter).unref()
     }
     this.#options.responses.add(this.#reply)
     this.#reply.raw.once('close', this.#left)
+  }
+
+  /** Nothing is to be told yet, but the headers leave with the first bytes. */
+  readonly #openQuietly = (): void => {
+    this.#open(comment('open'))
   }
 
   /** Before there is a stream nobody else notices that the client has gone. */
@@ -118,11 +124,13 @@ export class Answer implements Exchange, Outbox {
     return line
   }
 
-  #open (): Line | undefined {
+  #open (greeting?: string): Line | undefined {
     clearTimeout(this.#timer)
     if (this.#line !== undefined || this.#openLine === undefined || !this.#options.accepts.sse) return this.#line
     const line = this.#openLine()
-    this.stream(line.connect())
+    const stream = line.connect()
+    if (greeting !== undefined) stream.write(greeting)
+    this.stream(stream)
     return this.#useLine(line)
   }
 

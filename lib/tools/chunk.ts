@@ -154,7 +154,7 @@ export class Collector {
     if (typeof returned === 'string') this.#addText(returned)
     else if (isContentBlock(returned)) this.#addBlock(returned)
     else if (Array.isArray(returned) && returned.every(isContentBlock)) returned.forEach(block => this.#addBlock(block))
-    else if (returned !== undefined) this.#addText(toJson(returned))
+    else if (returned !== undefined && returned !== null) this.#addText(toJson(returned))
     return { content: this.content() }
   }
 

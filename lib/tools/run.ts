@@ -40,15 +40,22 @@ export function runTool (options: RunOptions, args: unknown, task: Task): CallTo
   return new Run(options, collector, task).start(returned)
 }
 
-function isPending (value: unknown): value is object {
-  return typeof value === 'object' && value !== null && ('then' in value || 'next' in value || Symbol.asyncIterator in value)
+function isThenable (value: object): value is PromiseLike<unknown> {
+  return 'then' in value && typeof value.then === 'function'
 }
 
-function iteratorOf (value: unknown): AnyIterator | undefined {
-  if (typeof value !== 'object' || value === null) return undefined
-  // Whoever has these methods has them with these meanings: the iterator protocols are structural.
-  if (Symbol.asyncIterator in value) return (value as AsyncIterable<unknown>)[Symbol.asyncIterator]()
-  return 'next' in value && typeof value.next === 'function' ? value as Iterator<unknown, unknown> : undefined
+// The iterator protocols are structural: whoever has these methods has them with these meanings.
+function isAsyncIterable (value: object): value is AsyncIterable<unknown, unknown> {
+  return Symbol.asyncIterator in value
+}
+
+function isIterator (value: object): value is Iterator<unknown, unknown> {
+  return 'next' in value && typeof value.next === 'function'
+}
+
+/** Whether a handler gave something that is still at work. */
+function isPending (value: unknown): value is object {
+  return typeof value === 'object' && value !== null && (isThenable(value) || isAsyncIterable(value) || isIterator(value))
 }
 
 function finish (options: RunOptions, collector: Collector, returned: unknown): CallToolResult | Promise<CallToolResult> {
@@ -108,11 +115,15 @@ class Run {
   }
 
   #accept (returned: unknown): void {
-    this.#iterator = iteratorOf(returned)
-    if (this.#iterator !== undefined) return this.#pull()
     if (!isPending(returned)) return this.#finish(returned)
-    this.#work = Promise.resolve(returned)
-    this.#work.then(value => { if (!this.#settled) this.#accept(value) }, this.#fail)
+    if (isThenable(returned)) {
+      this.#work = returned
+      returned.then(value => { if (!this.#settled) this.#accept(value) }, this.#fail)
+    } else {
+      // Whatever is pending and neither of the others is an iterator.
+      this.#iterator = isAsyncIterable(returned) ? returned[Symbol.asyncIterator]() : returned as Iterator<unknown, unknown>
+      this.#pull()
+    }
   }
 
   readonly #pull = (): void => {
