@@ -12,7 +12,7 @@ export interface Exchange {
   body: string
 }
 
-const EVENT_ID = /^id: .*$/gm
+const EVENT_ID = /^id: (.*)_/gm
 const SESSION_ID = /(sessionId=|mcp-session-id: )(\S+)/gi
 const DATE = /^(date: ).*$/i
 // Long enough for what a server says on a stream of its own accord.
@@ -20,8 +20,8 @@ const OPENING = 100
 
 function masked (text: string): string {
   return text
-    .replace(EVENT_ID, line => 'id: ' + line.slice(4).replace(/[^\s:_-]/g, 'x'))
-    .replace(SESSION_ID, (_, name: string, id: string) => name + id.replace(/[^-]/g, 'x'))
+    .replace(EVENT_ID, (_, stream: string) => `id: ${'x'.repeat(stream.length)}_`)
+    .replace(SESSION_ID, (_, name: string, id: string) => name + 'x'.repeat(id.length))
 }
 
 function exchange (request: string, { head, body }: Answer): Exchange {

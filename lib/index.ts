@@ -54,6 +54,7 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
     guard: createGuard({ loopbackOnly: auth === undefined, authenticated: Boolean(auth), hosts, origins }),
     authenticate: createAuthenticate(auth),
     responses,
+    pool,
     streamable: new Streamable(served),
     httpSse: sessions === null ? null : new HttpSse(served, sessions),
     hasSessions: sessions !== null

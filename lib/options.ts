@@ -8,6 +8,8 @@ const ms = (minimum: number) => z.int().min(minimum).max(MAX_TIMER)
 const count = z.int().min(1)
 const path = z.string().regex(/^\/[^?#*:]*$/, 'must be a path that starts with / and has no parameters')
 
+const origin = z.string().regex(/^[a-z][\w+.-]*:\/\/[^/?#@\s]+$/i, 'must be an origin: a scheme, a host and perhaps a port, without a path')
+
 const token = z.strictObject({
   token: z.string().min(1),
   principal: z.string().min(1),
@@ -45,7 +47,7 @@ export const optionsSchema = z.strictObject({
     messages: path.default('/messages').describe('HTTP+SSE: the POST for messages.')
   }).prefault({}),
   auth: auth.or(z.literal(false)).optional().describe('Who may come in. Without it only loopback clients are served; `false` opens the server.'),
-  origins: z.array(z.url()).default([]).describe('Origins of pages that may call the server, beside its own.'),
+  origins: z.array(origin).default([]).describe('Origins of pages that may call the server, beside its own.'),
   hosts: z.array(z.string().min(1)).optional().describe('Values of the Host header that are served, with or without port. Default: all with `auth`, loopback names without.'),
   streams: z.strictObject({
     keepAlive: ms(10).default(15_000).describe('Milliseconds of silence after which a stream gets a comment.'),
@@ -100,10 +102,14 @@ function describe (issue: z.core.$ZodIssue, given: unknown): string {
   const name = issue.path.join('.')
   if (issue.code === 'unrecognized_keys') return `\`${[...issue.path, issue.keys[0]].join('.')}\` is not an option`
   const value = issue.path.reduce<unknown>((object, key) => typeof object === 'object' && object !== null ? Reflect.get(object, key) : undefined, given)
-  return `\`${name}\` ${issue.message}, got ${name.endsWith('token') ? 'a secret' : quote(value)}`
+  return `\`${name}\` ${issue.message}, got ${quote(value, issue.path[0] === 'auth')}`
 }
 
-function quote (value: unknown): string {
+/** Objects are named by their kind alone: a token or a client with its password may be inside. */
+function quote (value: unknown, isSecret: boolean): string {
+  if (isSecret && value !== '' && (typeof value === 'string' || typeof value === 'number')) return 'a secret'
+  if (typeof value === 'string') return JSON.stringify(value)
   if (typeof value === 'function') return 'a function'
-  return JSON.stringify(value) ?? String(value)
+  if (typeof value !== 'object' || value === null) return String(value)
+  return Array.isArray(value) ? 'an array' : 'an object'
 }

@@ -96,9 +96,11 @@ export async function open (target: Target, path: string, { method = 'GET', head
   return { status: response.statusCode, headers: response.headers, body: response }
 }
 
-function inject (app: FastifyInstance, method: string, url: string, headers: Record<string, string>, payload?: string): Promise<LightMyRequestResponse> {
+async function inject (app: FastifyInstance, method: string, url: string, headers: Record<string, string>, payload?: string): Injected {
   return app.inject({ method: method as 'GET', url, headers, payload, payloadAsStream: true })
 }
+
+type Injected = Promise<LightMyRequestResponse>
 
 /** Reads a response to its end. */
 export async function read ({ status, headers, body }: Opened): Promise<Reply> {
@@ -185,7 +187,7 @@ export class EventStream {
     }
   }
 
-  /** Breaks the connection. */
+  /** Breaks the connection. A server that was reached by `inject` does not notice. */
   close (): Promise<void> {
     this.body.destroy()
     return this.closed

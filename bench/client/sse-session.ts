@@ -1,7 +1,7 @@
 import { type Answer, Connection } from './connection.ts'
 import { get, initialize, INITIALIZED, post } from './requests.ts'
 
-const ENDPOINT = /event: endpoint\n(?:id: .*\n)?data: (\S+)/
+const ENDPOINT = /event: endpoint\n(?:(?:id|retry): .*\n)*data: (\S+)/
 
 /** A session of HTTP+SSE: one connection holds the stream, another posts. */
 export class SseSession {

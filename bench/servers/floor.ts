@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -16,8 +16,24 @@ interface Message {
 const JSON_TYPE = 'application/json; charset=utf-8'
 const SSE_HEAD = { 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform', 'x-accel-buffering': 'no' }
 
-const streams = new Map<string, ServerResponse>()
-let opened = 0
+interface Stream {
+  response: ServerResponse
+  sent: number
+}
+
+/** The open streams by their sessions. */
+const streams = new Map<string, Stream>()
+
+const NODE = newId(6)
+let named = 0
+
+function newId (bytes: number): string {
+  return randomBytes(bytes).toString('base64url')
+}
+
+function newName (): string {
+  return NODE + (++named).toString(36)
+}
 
 function initialized (id: number | undefined): string {
   return JSON.stringify({
@@ -25,7 +41,7 @@ function initialized (id: number | undefined): string {
     id,
     result: {
       protocolVersion: '2025-11-25',
-      capabilities: { tools: { listChanged: true }, logging: {} },
+      capabilities: { logging: {}, tools: { listChanged: true } },
       serverInfo: { name: 'bench', version: '1.0.0' }
     }
   })
@@ -50,26 +66,25 @@ function accept (response: ServerResponse): void {
 }
 
 async function stream (response: ServerResponse, { id, params }: Message): Promise<void> {
-  const name = ++opened
+  const name = `${newName()}.i${id}`
   let sent = 0
   response.writeHead(200, SSE_HEAD)
-  response.write(`id: ${name}-${sent++}\nretry: 1000\ndata: \n\n`)
+  response.write(`id: ${name}_0\nretry: 1000\ndata: \n\n`)
   let text = ''
-  let progress = 0
   for await (const message of produce(params.arguments)) {
     if (params.name === 'chunks') text += message
     const json = JSON.stringify({
       jsonrpc: '2.0',
       method: 'notifications/progress',
-      params: { progressToken: params._meta?.progressToken, progress: ++progress, message }
+      params: { progressToken: params._meta?.progressToken, progress: sent, message }
     })
-    if (!response.write(event(json, `${name}-${sent++}`))) await once(response, 'drain')
+    if (!response.write(event(json, `${name}_${++sent}`))) await once(response, 'drain')
   }
-  response.end(event(result(id, text), `${name}-${sent++}`))
+  response.end(event(result(id, text), `${name}_${++sent}`))
 }
 
 function onSession (request: IncomingMessage, response: ServerResponse, message: Message): void {
-  if (message.method === 'initialize') return sendJson(response, initialized(message.id), { 'mcp-session-id': randomUUID() })
+  if (message.method === 'initialize') return sendJson(response, initialized(message.id), { 'mcp-session-id': newId(18) })
   if (message.id === undefined) return accept(response)
   if (message.params.name === 'echo') return sendJson(response, result(message.id, message.params.arguments.message))
   stream(response, message).catch(() => response.destroy())
@@ -80,19 +95,18 @@ function onMessages (request: IncomingMessage, response: ServerResponse, message
   accept(response)
   if (message.id === undefined) return
   const answer = message.method === 'initialize' ? initialized(message.id) : result(message.id, message.params.arguments.message)
-  streams.get(session)?.write(event(answer, `${session}-${message.id}`))
+  const stream = streams.get(session)
+  stream?.response.write(event(answer, `${session}_${++stream.sent}`))
 }
 
 function open (request: IncomingMessage, response: ServerResponse): void {
   response.writeHead(200, SSE_HEAD)
-  if (request.url === '/sse') {
-    const session = randomUUID()
-    streams.set(session, response)
-    response.write(`event: endpoint\nid: ${session}-0\ndata: /messages?sessionId=${session}\n\n`)
-  } else {
-    streams.set(String(request.headers['mcp-session-id']), response)
-    response.flushHeaders()
-  }
+  const isOld = request.url === '/sse'
+  const session = isOld ? newId(18) : String(request.headers['mcp-session-id'])
+  streams.set(session, { response, sent: 0 })
+  response.write(isOld
+    ? `event: endpoint\nid: ${session}_0\nretry: 1000\ndata: /messages?sessionId=${session}\n\n`
+    : `id: ${newName()}_0\nretry: 1000\ndata: \n\n: open\n\n`)
 }
 
 const server = createServer({ keepAliveTimeout: 72_000, requestTimeout: 0 }, (request, response) => {

@@ -13,6 +13,4 @@ app.mcp.tool('echo', { description: 'Says it back', input: z.object({ message: z
 app.mcp.tool('chunks', { description: 'Streams, and keeps its chunks for the result', input: STREAM }, produce)
 app.mcp.tool('watch', { description: 'Streams only', input: STREAM, collect: false }, produce)
 
-await app.listen({ port: 0, host: '127.0.0.1' })
-const [address] = app.addresses()
-if (address !== undefined) ready(address.port)
+ready(Number(new URL(await app.listen({ port: 0, host: '127.0.0.1' })).port))

@@ -24,10 +24,12 @@ export interface InboundLimits {
 }
 
 /**
- * Reads the body of a POST. Throws what is wrong with it: FST_MCP_MESSAGE_INVALID, FST_MCP_ID_INVALID, FST_MCP_BATCH_INVALID.
+ * Reads the body of a POST. Throws what is wrong with it: FST_MCP_PARSE when there is none, FST_MCP_MESSAGE_INVALID,
+ * FST_MCP_ID_INVALID, FST_MCP_BATCH_INVALID.
  * Whether a batch is allowed at all depends on the revision of its session, which is not known here.
  */
 export function classify (body: unknown, limits: InboundLimits): Inbound {
+  if (body === undefined) throw new errorCodes.FST_MCP_PARSE()
   if (Array.isArray(body)) return classifyBatch(body, limits)
   const message = readMessage(body, limits.id)
   if (message.kind === 'request' && message.method === 'initialize') return { kind: 'initialize', id: message.id, params: message.params }

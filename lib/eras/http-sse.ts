@@ -32,7 +32,7 @@ export class HttpSse {
    */
   get (facts: Facts, endpointOf: EndpointOf, exchange: Exchange): Awaitable<void> {
     const { pool } = this.#served
-    if (pool.isFull) throw new errorCodes.FST_MCP_STREAMS_FULL()
+    pool.admit()
     const position = facts.lastEventId === undefined ? undefined : readEventId(facts.lastEventId)
     const known = position && this.#sessions.find(position.stream, facts.principal, 'sse')
     return whenReady(known, session => {

@@ -25,27 +25,32 @@ interface Row {
   batches?: true
   primes?: true
   inputErrorsToModel?: true
-  /** Content types that strict clients of the revision refuse. */
-  lacksBlocks?: readonly ContentBlock['type'][]
+  /** Strict clients of the revision refuse content of type `audio`. */
+  lacksAudio?: true
+  /** `resource_link` and structured content came together, with 2025-06-18. */
+  lacksLinks?: true
   /** Fields of a tool's listing that the revision does not define. */
   lacksFields?: readonly string[]
-  lacksStructured?: true
 }
 
 const rows: Record<Revision, Row> = {
   '2024-11-05': {
-    lacksBlocks: ['audio', 'resource_link'],
-    lacksFields: ['annotations', 'title', 'outputSchema', '_meta', 'icons'],
-    lacksStructured: true
+    lacksAudio: true,
+    lacksLinks: true,
+    lacksFields: ['annotations', 'title', 'outputSchema', '_meta', 'icons']
   },
-  '2025-03-26': { batches: true, lacksBlocks: ['resource_link'], lacksFields: ['title', 'outputSchema', '_meta', 'icons'], lacksStructured: true },
+  '2025-03-26': { batches: true, lacksLinks: true, lacksFields: ['title', 'outputSchema', '_meta', 'icons'] },
   '2025-06-18': { lacksFields: ['icons'] },
   '2025-11-25': { primes: true, inputErrorsToModel: true }
 }
 
 function build (revision: Revision): Profile {
-  const { batches = false, primes = false, inputErrorsToModel = false, lacksBlocks = [], lacksFields = [], lacksStructured = false } = rows[revision]
-  const convertBlock = (block: ContentBlock): ContentBlock => lacksBlocks.includes(block.type) ? downgrade(block) : block
+  const { batches = false, primes = false, inputErrorsToModel = false, lacksAudio = false, lacksLinks = false, lacksFields = [] } = rows[revision]
+  const convertBlock = (block: ContentBlock): ContentBlock => {
+    if (lacksAudio && block.type === 'audio') return { type: 'resource', resource: { uri: 'audio:content', mimeType: block.mimeType, blob: block.data } }
+    if (lacksLinks && block.type === 'resource_link') return { type: 'text', text: `${block.title ?? block.name}: ${block.uri}` }
+    return block
+  }
   return {
     revision,
     batches,
@@ -53,21 +58,14 @@ function build (revision: Revision): Profile {
     inputErrorsToModel,
     convertBlock,
     convertResult (result) {
-      if (lacksBlocks.length === 0) return result
-      const { structuredContent, ...rest } = result
-      return { ...rest, ...(!lacksStructured && { structuredContent }), content: result.content.map(convertBlock) }
+      if (!lacksLinks) return result
+      const { structuredContent: _, ...rest } = result
+      return { ...rest, content: result.content.map(convertBlock) }
     },
     convertTool (tool) {
       return lacksFields.length === 0 ? tool : Object.fromEntries(Object.entries(tool).filter(([field]) => !lacksFields.includes(field)))
     }
   }
-}
-
-function downgrade (block: ContentBlock): ContentBlock {
-  if (block.type === 'audio') {
-    return { type: 'resource', resource: { uri: 'audio:content', mimeType: block.mimeType, blob: block.data } }
-  }
-  return block.type === 'resource_link' ? { type: 'text', text: `${block.title ?? block.name}: ${block.uri}` } : block
 }
 
 const profiles = new Map<unknown, Profile>(REVISIONS.map(revision => [revision, build(revision)]))

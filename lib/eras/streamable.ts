@@ -57,7 +57,7 @@ export class Streamable {
     takeNotifications(this.#served, messages, session)
     const ids = messages.flatMap(message => message.kind === 'request' ? [message.id] : [])
     if (ids.length === 0) return exchange.accepted()
-    if (this.#served.pool.isFull && messages.some(mayStream)) throw new errorCodes.FST_MCP_STREAMS_FULL()
+    if (messages.some(mayStream)) this.#served.pool.admit()
     const calls: Call[] = []
     const outbox = exchange.outbox(ids, batch, () => this.#openLine(ids, calls, session, profile))
     const caller = { profile, principal: facts.principal, session, request: facts.request, outbox, calls: this.#served.calls }
@@ -87,7 +87,7 @@ export class Streamable {
     return whenReady(sessionOf(sessions, facts), session => {
       const profile = profileFor(session, facts.version)
       const position = facts.lastEventId === undefined ? undefined : readEventId(facts.lastEventId)
-      if (pool.isFull) throw new errorCodes.FST_MCP_STREAMS_FULL()
+      pool.admit()
       if (position === undefined) return exchange.stream(this.#listen(sessions, session, profile))
       return whenReady(sessions.replay(session, position), resumed => {
         exchange.stream(resume(resumed, pool) ?? this.#listen(sessions, session, profile))

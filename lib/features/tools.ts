@@ -27,7 +27,10 @@ export interface ToolDefinition<Input extends Schema | undefined = Schema | unde
 }
 
 /** What a tool gives in the end. With an output schema: its value. Without: text, content, a whole result, any JSON value or nothing. */
-export type ToolReturn<Output> = Output extends Schema ? InferInput<Output> | CallToolResult : string | ContentBlock | CallToolResult | object | void
+export type ToolReturn<Output> = Output extends Schema ? InferInput<Output> | CallToolResult : string | ContentBlock | CallToolResult | Value | void
+
+/** Any object but a generator, whose own type says what it yields. */
+type Value = object & { next?: never }
 
 /** A plain function, an async function or a generator whose yielded chunks reach the client while it runs. */
 export type ToolHandler<Input extends Schema | undefined, Output extends Schema | undefined> = (

@@ -5,19 +5,27 @@ import type { Line } from '../eras/channel.ts'
 import type { Exchange } from '../eras/handshake.ts'
 import type { Outbox } from '../protocol/calls.ts'
 import type { RequestId } from '../protocol/message.ts'
-import { comment } from '../sse/frame.ts'
+import { comment, message } from '../sse/frame.ts'
+import type { StreamPool } from '../sse/pool.ts'
 import type { Room, SseStream } from '../sse/stream.ts'
 import type { Accepted } from './accept.ts'
 
+// Fastify's type knows HTTP/1.1 alone.
+type RawResponse = ServerResponse | Http2ServerResponse
+
+/** Whether `close` was emitted already: whoever listens now waits for ever. */
+function isClosed (response: RawResponse): boolean {
+  return response instanceof Http2ServerResponse ? response.stream.destroyed : response.destroyed
+}
+
 /** The responses that are still open, so that closing the server can wait for them. */
 export class OpenResponses {
-  readonly #responses = new Set<ServerResponse | Http2ServerResponse>()
+  readonly #responses = new Set<RawResponse>()
   #onEmpty: (() => void) | undefined
 
   add ({ raw }: FastifyReply): void {
-    // Fastify's type knows HTTP/1.1 alone.
-    const response: ServerResponse | Http2ServerResponse = raw
-    if (this.#responses.has(response)) return
+    const response: RawResponse = raw
+    if (this.#responses.has(response) || isClosed(response)) return
     this.#responses.add(response)
     // `onResponse` does not fire when a stream is aborted over HTTP/1.1.
     response.once('close', () => {
@@ -33,15 +41,20 @@ export class OpenResponses {
       if (response instanceof Http2ServerResponse) response.stream.session?.close()
     }
     if (this.#responses.size === 0) return
-    const timer = setTimeout(() => {
-      for (const response of this.#responses) response.destroy()
-    }, ms).unref()
-    await new Promise<void>(resolve => { this.#onEmpty = resolve })
+    let timer
+    await new Promise<void>(resolve => {
+      this.#onEmpty = resolve
+      timer = setTimeout(() => {
+        for (const response of this.#responses) response.destroy()
+        resolve()
+      }, ms).unref()
+    })
     clearTimeout(timer)
   }
 }
 
 export interface AnswerOptions {
+  readonly pool: StreamPool
   readonly responses: OpenResponses
   /** What the client's Accept header allows. */
   readonly accepts: Accepted
@@ -56,7 +69,7 @@ export interface AnswerOptions {
 export class Answer implements Exchange, Outbox {
   readonly #reply: FastifyReply
   readonly #options: AnswerOptions
-  #openLine: (() => Line) | undefined
+  #openLine!: () => Line
   #line: Line | undefined
   #batch = false
   #expected = 0
@@ -78,11 +91,20 @@ export class Answer implements Exchange, Outbox {
 
   json (body: string, sessionId?: string): void {
     if (sessionId !== undefined) this.#reply.header('mcp-session-id', sessionId)
-    this.#reply.header('content-type', 'application/json; charset=utf-8').send(body)
+    if (this.#options.accepts.json) this.#reply.header('content-type', 'application/json; charset=utf-8').send(body)
+    // Known at once, so a stream of one event needs no stream object.
+    else this.#reply.header('content-type', 'text/event-stream').header('cache-control', 'no-cache, no-transform').send(message(body))
   }
 
   stream (stream: SseStream): void {
+    const { raw } = this.#reply
+    if (isClosed(raw)) {
+      stream.destroy()
+      return
+    }
     this.#options.responses.add(this.#reply)
+    // A hook of the host may have put its own stream between, or failed before ours was sent: Fastify then ends that alone.
+    raw.once('close', () => stream.destroy())
     this.#reply
       .header('content-type', 'text/event-stream')
       .header('cache-control', 'no-cache, no-transform')
@@ -101,6 +123,7 @@ export class Answer implements Exchange, Outbox {
     if (this.#line === undefined && this.#options.accepts.sse) {
       this.#timer = setTimeout(this.#openQuietly, this.#options.openAfter).unref()
     }
+    if (isClosed(this.#reply.raw)) return this.#left()
     this.#options.responses.add(this.#reply)
     this.#reply.raw.once('close', this.#left)
   }
@@ -114,7 +137,7 @@ export class Answer implements Exchange, Outbox {
   readonly #left = (): void => {
     clearTimeout(this.#timer)
     if (this.#line !== undefined || this.#expected === 0) return
-    if (this.#openLine !== undefined) this.#useLine(this.#openLine()).leave()
+    this.#useLine(this.#openLine()).leave()
   }
 
   /** From here on everything goes out on the line, what was ready first. */
@@ -126,7 +149,10 @@ export class Answer implements Exchange, Outbox {
 
   #open (greeting?: string): Line | undefined {
     clearTimeout(this.#timer)
-    if (this.#line !== undefined || this.#openLine === undefined || !this.#options.accepts.sse) return this.#line
+    const { accepts, pool } = this.#options
+    if (this.#line !== undefined || !accepts.sse) return this.#line
+    // Calls that were admitted while there was room can be more than there is room for.
+    if (pool.isFull && accepts.json) return undefined
     const line = this.#openLine()
     const stream = line.connect()
     if (greeting !== undefined) stream.write(greeting)

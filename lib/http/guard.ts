@@ -33,7 +33,7 @@ export function createGuard ({ loopbackOnly, authenticated, hosts, origins }: Gu
 
   return request => {
     if (loopbackOnly && !isLoopbackPeer(request)) throw new errorCodes.FST_MCP_PEER_FORBIDDEN()
-    const host = request.host ?? ''
+    const { host } = request
     if (!isAllowedHost(host)) throw new errorCodes.FST_MCP_HOST_FORBIDDEN(host)
     const { origin } = request.headers
     if (origin === undefined || allowedOrigins.has(origin.toLowerCase())) return

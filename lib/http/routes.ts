@@ -6,6 +6,7 @@ import type { HttpSse } from '../eras/http-sse.ts'
 import type { Revision } from '../eras/revisions.ts'
 import type { Streamable } from '../eras/streamable.ts'
 import { readableId } from '../protocol/message.ts'
+import type { StreamPool } from '../sse/pool.ts'
 import type { Awaitable } from '../store/store.ts'
 import type { SessionInfo } from '../tools/context.ts'
 import { readAccept } from './accept.ts'
@@ -30,6 +31,7 @@ export interface RoutesOptions {
   readonly guard: (request: FastifyRequest) => void
   readonly authenticate: Authenticate
   readonly responses: OpenResponses
+  readonly pool: StreamPool
   readonly streamable: Streamable
   /** Null when HTTP+SSE is off. */
   readonly httpSse: HttpSse | null
@@ -57,7 +59,7 @@ export function registerRoutes (scope: FastifyInstance, options: RoutesOptions):
   const answer = (request: FastifyRequest, reply: FastifyReply): Answer => {
     const accepts = readAccept(request.headers.accept)
     if (!accepts.json && !accepts.sse) throw new errorCodes.FST_MCP_NOT_ACCEPTABLE('application/json and text/event-stream')
-    return new Answer(reply, { responses: options.responses, openAfter: options.openAfter, accepts })
+    return new Answer(reply, { pool: options.pool, responses: options.responses, openAfter: options.openAfter, accepts })
   }
   const stream = (request: FastifyRequest, reply: FastifyReply): Answer => {
     if (!readAccept(request.headers.accept).sse) throw new errorCodes.FST_MCP_NOT_ACCEPTABLE('text/event-stream')
@@ -94,13 +96,15 @@ function admit (transport: RequestMcp['transport'], { guard, authenticate }: Rou
       request.mcp = { transport, principal, revision: null, session: null }
       done()
     }
+    // Whatever was thrown keeps the request out: `done` would let it in for an undefined.
+    const fail = (error: unknown): void => done(error instanceof Error ? error : new errorCodes.FST_MCP_INTERNAL({ cause: error }))
     try {
       guard(request)
       const principal = authenticate(request)
-      if (principal instanceof Promise) principal.then(enter, done)
+      if (principal instanceof Promise) principal.then(enter, fail)
       else enter(principal)
     } catch (error) {
-      done(error instanceof Error ? error : new errorCodes.FST_MCP_INTERNAL({ cause: error }))
+      fail(error)
     }
   }
 }

@@ -18,6 +18,7 @@ const FLUSH_MS = 1_000
 
 /** Ends everything with an answer: calls in an error, streams after their last event. Bounded, whatever the clients and tools do. */
 export async function closeServer ({ calls, sessions, pool, responses, store }: Closable): Promise<void> {
+  pool.refuse()
   calls.abort(new errorCodes.FST_MCP_CLOSING())
   // An aborted call answers within this turn.
   await new Promise(resolve => setImmediate(resolve))

@@ -127,8 +127,8 @@ export class Call implements Task {
   }
 
   closeStream (): boolean {
-    // Older clients do not come back for the rest of a response.
-    return !this.#over && this.profile.primes && this.outbox.closeStream()
+    // Older clients do not come back for the rest of a response, and without a session nobody can.
+    return !this.#over && this.session !== null && this.profile.primes && this.outbox.closeStream()
   }
 }
 

@@ -1,3 +1,4 @@
+import { errorCodes } from '../errors.ts'
 import { comment } from './frame.ts'
 import { type OnClose, SseStream } from './stream.ts'
 
@@ -23,6 +24,7 @@ export class StreamPool {
   readonly #timer: NodeJS.Timeout
   readonly #quietSweeps: number
   readonly #stalledSweeps: number
+  #isClosing = false
 
   constructor (options: PoolOptions) {
     this.#options = options
@@ -38,6 +40,17 @@ export class StreamPool {
 
   get isFull (): boolean {
     return this.size >= this.#options.max
+  }
+
+  /** Refuses whoever could need one stream more. Throws FST_MCP_STREAMS_FULL, and FST_MCP_CLOSING once the server closes. */
+  admit (): void {
+    if (this.#isClosing) throw new errorCodes.FST_MCP_CLOSING()
+    if (this.isFull) throw new errorCodes.FST_MCP_STREAMS_FULL()
+  }
+
+  /** From now on nobody is admitted. */
+  refuse (): void {
+    this.#isClosing = true
   }
 
   /** A stream that stays in the pool until its connection is closed. */

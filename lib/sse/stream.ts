@@ -41,7 +41,7 @@ export class SseStream extends Readable {
 
   /** Whether frames wait because the client does not read. */
   get blocked (): boolean {
-    return this.#waiting !== null || this.#full
+    return this.readableLength > 0
   }
 
   /** Resolves (or returns) true when there is room for the next frame, false when the connection is gone. */
@@ -100,9 +100,16 @@ export class SseStream extends Readable {
     release?.(open)
   }
 
-  override _read (): void {
-    this.stalled = 0
-    if (this.#waiting !== null && !this.#full) this.#settle(true)
+  override _read (): void {}
+
+  /** Called for every chunk that leaves what waits here. `_read` comes before the chunk is gone, and not for each. */
+  override read (size?: number): unknown {
+    const chunk: unknown = super.read(size)
+    if (chunk !== null) {
+      this.stalled = 0
+      if (this.#waiting !== null && !this.#full) this.#settle(true)
+    }
+    return chunk
   }
 
   override _destroy (error: Error | null, done: (error: Error | null) => void): void {

@@ -59,19 +59,23 @@ class MemoryEvents implements EventLog {
     }
   }
 
-  /** Frees something that is not held: first the oldest finished stream, then the oldest event of the longest one. */
+  /**
+   * Frees something: the oldest finished stream, else the oldest event of the longest running one, else the oldest
+   * finished stream whose client is still away. A running stream whose client is away loses nothing.
+   */
   #trim (log: SessionLog): boolean {
     let longest: StreamLog | undefined
+    let unread: [name: string, stream: StreamLog] | undefined
     for (const [name, stream] of log.streams) {
-      if (stream.held) continue
       if (stream.expires !== 0) {
-        this.#forget(log, name, stream)
-        return true
+        if (!stream.held) return this.#forget(log, name, stream)
+        unread ??= [name, stream]
+      } else if (!stream.held && stream.events.length > (longest?.events.length ?? 0)) {
+        longest = stream
       }
-      if (stream.events.length > (longest?.events.length ?? 0)) longest = stream
     }
     const event = longest?.events.shift()
-    if (longest === undefined || event === undefined) return false
+    if (longest === undefined || event === undefined) return unread !== undefined && this.#forget(log, ...unread)
     this.#count(log, longest, event, -1)
     longest.trimmed = event.seq
     if (event.answers !== undefined) {
@@ -81,9 +85,10 @@ class MemoryEvents implements EventLog {
     return true
   }
 
-  #forget (log: SessionLog, name: string, stream: StreamLog): void {
+  #forget (log: SessionLog, name: string, stream: StreamLog): true {
     for (const event of stream.events) this.#count(log, stream, event, -1)
     log.streams.delete(name)
+    return true
   }
 
   hold (session: string, name: string): void {

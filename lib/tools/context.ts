@@ -4,6 +4,7 @@ import type { LogLevel, SessionRecord } from '../store/store.ts'
 import type { Revision } from '../eras/revisions.ts'
 import type { Room } from '../sse/stream.ts'
 import type { Progress, ProgressParams } from './chunk.ts'
+import type { Pace } from './turn.ts'
 
 /** What a tool may know of the session of its call. */
 export type SessionInfo = Readonly<Pick<SessionRecord, 'id' | 'transport' | 'capabilities'>>
@@ -32,11 +33,13 @@ export type ToolLog = Readonly<Record<LogLevel, (data: unknown) => Room>>
 export class ToolContext {
   readonly #task: Task
   readonly #progress: Progress
+  readonly #pace: Pace
   #log: ToolLog | undefined
 
-  constructor (task: Task, progress: Progress) {
+  constructor (task: Task, progress: Progress, pace: Pace) {
     this.#task = task
     this.#progress = progress
+    this.#pace = pace
   }
 
   /** Aborted when the call ends early. `reason.code` says why: FST_MCP_CANCELLED, FST_MCP_CLIENT_GONE, FST_MCP_TOOL_TIMEOUT, … */
@@ -66,7 +69,7 @@ export class ToolContext {
 
   /** Tells the client something beside the result: `log.info('…')`, with any JSON value. */
   get log (): ToolLog {
-    this.#log ??= logOf(this.#task)
+    this.#log ??= logOf(this.#task, this.#pace)
     return this.#log
   }
 
@@ -75,7 +78,7 @@ export class ToolContext {
    * Sent only when the caller gave a progress token.
    */
   get progress (): (progress: number, total?: number, message?: string) => Room {
-    return (progress, total, message) => this.#task.sendProgress({ progress: this.#progress.report(progress), total, message })
+    return (progress, total, message) => this.#pace.of(this.#task.sendProgress({ progress: this.#progress.report(progress), total, message }))
   }
 
   /**
@@ -87,15 +90,16 @@ export class ToolContext {
   }
 }
 
-function logOf (task: Task): ToolLog {
+function logOf (task: Task, pace: Pace): ToolLog {
+  const at = (level: LogLevel) => (data: unknown): Room => pace.of(task.sendLog(level, data))
   return {
-    debug: data => task.sendLog('debug', data),
-    info: data => task.sendLog('info', data),
-    notice: data => task.sendLog('notice', data),
-    warning: data => task.sendLog('warning', data),
-    error: data => task.sendLog('error', data),
-    critical: data => task.sendLog('critical', data),
-    alert: data => task.sendLog('alert', data),
-    emergency: data => task.sendLog('emergency', data)
+    debug: at('debug'),
+    info: at('info'),
+    notice: at('notice'),
+    warning: at('warning'),
+    error: at('error'),
+    critical: at('critical'),
+    alert: at('alert'),
+    emergency: at('emergency')
   }
 }

@@ -2,7 +2,7 @@ import { errorCodes, ToolError } from '../errors.ts'
 import { type CallToolResult, Collector } from './chunk.ts'
 import { type Task, ToolContext } from './context.ts'
 import type { CompiledSchema } from './schema.ts'
-import { giveWay, isSliceOver } from './turn.ts'
+import { giveWay, Pace } from './turn.ts'
 
 /** How a tool runs, fixed at its registration. */
 export interface RunOptions {
@@ -26,10 +26,11 @@ type AnyIterator = Iterator<unknown, unknown> | AsyncIterator<unknown, unknown>
  */
 export function runTool (options: RunOptions, args: unknown, task: Task): CallToolResult | Promise<CallToolResult> {
   const collector = new Collector(options.collect, options.maxResult)
+  const pace = new Pace()
   let returned: unknown
   try {
     // The arguments have passed the schema that the handler's type was inferred from.
-    returned = options.handler(args as never, new ToolContext(task, collector.progress))
+    returned = options.handler(args as never, new ToolContext(task, collector.progress, pace))
     if (!isPending(returned)) {
       const result = finish(options, collector, returned)
       return result instanceof Promise ? result.catch(error => failure(options, collector, task, error)) : result
@@ -37,7 +38,7 @@ export function runTool (options: RunOptions, args: unknown, task: Task): CallTo
   } catch (error) {
     return failure(options, collector, task, error)
   }
-  return new Run(options, collector, task).start(returned)
+  return new Run(options, collector, task, pace).start(returned)
 }
 
 function isThenable (value: object): value is PromiseLike<unknown> {
@@ -87,20 +88,23 @@ class Run {
   readonly #options: RunOptions
   readonly #collector: Collector
   readonly #task: Task
+  readonly #pace: Pace
   #iterator: AnyIterator | undefined
-  #work: PromiseLike<unknown> | undefined
+  /** What the tool is at: its promise, or the step of its generator. */
+  #work: unknown
   #settled = false
+  #reason: Error | undefined
+  #isAbandoned = false
   #resolve!: (result: CallToolResult) => void
   #reject!: (reason: Error) => void
   readonly #startedAt = performance.now()
-  #blockedAt = 0
-  #blockedFor = 0
   #timer: NodeJS.Timeout | undefined
 
-  constructor (options: RunOptions, collector: Collector, task: Task) {
+  constructor (options: RunOptions, collector: Collector, task: Task, pace: Pace) {
     this.#options = options
     this.#collector = collector
     this.#task = task
+    this.#pace = pace
   }
 
   start (returned: unknown): Promise<CallToolResult> {
@@ -109,27 +113,32 @@ class Run {
       this.#reject = reject
     })
     this.#arm(this.#options.timeout)
+    this.#pace.onResume = () => { if (this.#timer === undefined) this.#arm(this.#remaining()) }
     this.#accept(returned)
     this.#task.onAbort(reason => this.#abort(reason))
     return promise
   }
 
-  #accept (returned: unknown): void {
-    if (!isPending(returned)) return this.#finish(returned)
-    if (isThenable(returned)) {
-      this.#work = returned
-      returned.then(value => { if (!this.#settled) this.#accept(value) }, this.#fail)
-    } else {
+  readonly #accept = (returned: unknown): void => {
+    try {
+      if (!isPending(returned)) return this.#finish(returned)
+      if (isThenable(returned)) {
+        this.#work = returned
+        returned.then(this.#accept, this.#fail)
+        return
+      }
       // Whatever is pending and neither of the others is an iterator.
       this.#iterator = isAsyncIterable(returned) ? returned[Symbol.asyncIterator]() : returned as Iterator<unknown, unknown>
-      this.#pull()
+      if (this.#settled) this.#leave()
+      else this.#pull()
+    } catch (error) {
+      this.#fail(error)
     }
   }
 
-  readonly #pull = (): void => {
-    if (this.#settled || this.#iterator === undefined) return
+  #pull (): void {
     try {
-      const step = this.#iterator.next()
+      const step = this.#work = this.#iterator?.next()
       if (step instanceof Promise) step.then(this.#take, this.#fail)
       else Promise.resolve(step).then(this.#take, this.#fail)
     } catch (error) {
@@ -137,35 +146,26 @@ class Run {
     }
   }
 
-  readonly #take = ({ done, value }: IteratorResult<unknown, unknown>): void => {
+  readonly #take = (step: IteratorResult<unknown, unknown> | undefined): void => {
     if (this.#settled) return
-    if (done === true) return this.#finish(value)
-    let room
+    if (step?.done === true) return this.#finish(step.value)
     try {
-      room = this.#task.sendProgress(this.#collector.add(value))
+      const room = this.#pace.of(this.#task.sendProgress(this.#collector.add(step?.value)))
+      if (room instanceof Promise) room.then(this.#proceed)
+      else this.#proceed(room)
     } catch (error) {
-      return this.#task.abort(error instanceof Error ? error : new errorCodes.FST_MCP_INTERNAL({ cause: error }))
+      this.#task.abort(error instanceof Error && 'code' in error ? error : new errorCodes.FST_MCP_CHUNK_INVALID('no JSON', { cause: error }))
     }
-    if (!(room instanceof Promise)) return this.#proceed(room)
-    this.#blockedAt = performance.now()
-    room.then(this.#unblock)
   }
 
-  readonly #unblock = (open: boolean): void => {
+  readonly #proceed = (open: boolean): void => {
     if (this.#settled) return
-    this.#blockedFor += performance.now() - this.#blockedAt
-    this.#blockedAt = 0
-    if (this.#timer === undefined) this.#arm(this.#remaining())
-    this.#proceed(open)
-  }
-
-  #proceed (open: boolean): void {
-    if (!open) this.#task.abort(new errorCodes.FST_MCP_CLIENT_GONE())
-    else if (isSliceOver()) giveWay(this.#pull)
-    else this.#pull()
+    if (open) this.#pull()
+    else this.#task.abort(new errorCodes.FST_MCP_CLIENT_GONE())
   }
 
   #finish (returned: unknown): void {
+    if (this.#settled) return
     try {
       const result = finish(this.#options, this.#collector, returned)
       if (result instanceof Promise) result.then(value => this.#settle(value), this.#fail)
@@ -177,24 +177,32 @@ class Run {
 
   readonly #fail = (error: unknown): void => {
     if (!this.#settled) this.#settle(failure(this.#options, this.#collector, this.#task, error))
+    else if (!isEcho(error, this.#reason)) {
+      this.#task.request.log.error({ err: error, tool: this.#options.name }, 'tool failed while it was ended')
+    }
   }
 
   #settle (result: CallToolResult): void {
     if (this.#settled) return
-    this.#settled = true
-    clearTimeout(this.#timer)
+    this.#stop()
     this.#resolve(result)
   }
 
+  #stop (): void {
+    this.#settled = true
+    clearTimeout(this.#timer)
+    this.#pace.leave()
+  }
+
   #remaining (): number {
-    return this.#options.timeout - (performance.now() - this.#startedAt - this.#blockedFor)
+    return this.#options.timeout - (performance.now() - this.#startedAt - this.#pace.waited)
   }
 
   #arm (ms: number): void {
     this.#timer = setTimeout(() => {
       this.#timer = undefined
       // The clock stands while the client keeps the tool waiting: `streams.stall` and the replay window end that.
-      if (this.#blockedAt !== 0) return
+      if (this.#pace.isWaiting) return
       const left = this.#remaining()
       if (left > 1) this.#arm(left)
       else this.#task.abort(new errorCodes.FST_MCP_TOOL_TIMEOUT(this.#options.timeout))
@@ -203,26 +211,37 @@ class Run {
 
   #abort (reason: Error): void {
     if (this.#settled) return
-    this.#settled = true
-    clearTimeout(this.#timer)
+    this.#reason = reason
+    this.#stop()
     if (isToldToModel(reason)) this.#resolve(failure(this.#options, this.#collector, this.#task, reason))
     else this.#reject(reason)
-    const left = this.#leave()
-    if (left === undefined) return
-    const timer = setTimeout(() => this.#task.abandon(), this.#options.grace).unref()
-    const settled = (): void => clearTimeout(timer)
-    left.then(settled, settled)
+    const timer = setTimeout(() => {
+      this.#isAbandoned = true
+      this.#task.abandon()
+    }, this.#options.grace).unref()
+    this.#leave().then(() => clearTimeout(timer))
   }
 
-  /** Has the generator run its `finally`, which JavaScript does once its pending `await` has settled. */
-  #leave (): PromiseLike<unknown> | undefined {
-    if (this.#iterator === undefined) return this.#work
+  /** Has the generator run its `finally`, which JavaScript does once its pending `await` has settled. Never rejects. */
+  async #leave (): Promise<void> {
     try {
-      return Promise.resolve(this.#iterator.return?.())
+      const [left] = await Promise.allSettled([this.#iterator?.return?.(), this.#work])
+      if (left.status === 'rejected') return this.#fail(left.reason)
+      let step = left.value
+      // A `finally` that yields is not over yet; nobody reads what it yields.
+      while (step?.done === false && !this.#isAbandoned) {
+        await giveWay()
+        step = await this.#iterator?.next()
+      }
     } catch (error) {
-      this.#task.request.log.error({ err: error, tool: this.#options.name }, 'tool failed while it was ended')
+      this.#fail(error)
     }
   }
+}
+
+/** Whether a tool throws what ended its call, as whoever honours a signal does. */
+function isEcho (error: unknown, reason: Error | undefined): boolean {
+  return error instanceof Error && (error === reason || error.name === 'AbortError' || error.cause === reason)
 }
 
 function isToldToModel (reason: Error): boolean {

@@ -54,7 +54,7 @@ export interface CompiledSchema {
   readonly validate: (value: unknown) => Verdict | Promise<Verdict>
 }
 
-const ajvOptions = { strict: false, allErrors: false, validateFormats: false, coerceTypes: false, useDefaults: false }
+const ajvOptions = { strict: false, allErrors: false, validateFormats: false, coerceTypes: false, useDefaults: false, addUsedSchema: false }
 const DRAFT_07 = /^https?:\/\/json-schema\.org\/draft-07\/schema#?$/
 
 function isStandard (schema: Schema): schema is StandardSchema {
@@ -106,11 +106,14 @@ let ajv07: Ajv | undefined
 
 function compileJson (schema: JsonSchema): CompiledSchema {
   const isDraft07 = typeof schema.$schema === 'string' && DRAFT_07.test(schema.$schema)
-  // One compiler for all tools; addUsedSchema off, so that two tools may carry the same $id.
-  const ajv = isDraft07
-    ? (ajv07 ??= new Ajv({ ...ajvOptions, addUsedSchema: false }))
-    : (ajv2020 ??= new Ajv2020({ ...ajvOptions, addUsedSchema: false }))
-  const check: ValidateFunction = ajv.compile(schema)
+  // One compiler for all tools, which forgets each schema at once: two may carry the same $id, and a bad one stays bad when it comes again.
+  const ajv = isDraft07 ? (ajv07 ??= new Ajv(ajvOptions)) : (ajv2020 ??= new Ajv2020(ajvOptions))
+  let check: ValidateFunction
+  try {
+    check = ajv.compile(schema)
+  } finally {
+    ajv.removeSchema(schema)
+  }
   return {
     json: schema,
     validate (value) {

@@ -1,0 +1,30 @@
+// A page that watches a tool over a native EventSource. Kill this server and start it again: the page carries on.
+import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
+import fastifyStatic from '@fastify/static'
+import closeWithGrace from 'close-with-grace'
+import Fastify from 'fastify'
+import mcp from 'fastify-mcp-sse'
+import { z } from 'zod'
+
+const app = Fastify({ logger: true })
+await app.register(fastifyStatic, { root: join(import.meta.dirname, 'public') })
+await app.register(mcp, { name: 'countdown', version: '1.0.0' })
+
+app.mcp.tool('countdown', {
+  description: 'Counts down to zero.',
+  input: z.object({
+    from: z.int().min(1).max(1_000),
+    pause: z.int().min(0).max(10_000).default(500).describe('Milliseconds between two numbers')
+  })
+}, async function * ({ from, pause }, { signal }) {
+  for (let left = from; left > 0; left--) {
+    yield `${left}… `
+    yield { progress: from - left + 1, total: from }
+    await setTimeout(pause, undefined, { signal })
+  }
+  yield 'zero'
+})
+
+await app.listen({ host: '127.0.0.1', port: Number(process.env.PORT ?? 3000) })
+closeWithGrace({ delay: 10_000, logger: app.log }, async () => { await app.close() })

@@ -1,0 +1,99 @@
+import { createReadStream, type ReadStream } from 'node:fs'
+import { open, readdir, realpath, stat } from 'node:fs/promises'
+import { isAbsolute, join, relative, resolve, sep } from 'node:path'
+import { ToolError } from 'fastify-mcp-sse'
+
+/** Documents above this size are listed, not read, and no line may be longer. */
+const MAX_BYTES = 8 * 1024 * 1024
+const SNIFFED_BYTES = 1024
+
+export interface Document {
+  /** Relative to the folder, as clients see it. */
+  name: string
+  path: string
+  size: number
+  /** Why its text is not read, undefined when it is. */
+  skipped: 'binary' | 'unreadable' | 'too large' | undefined
+}
+
+/** One folder of text documents, and nothing outside it. */
+export class Folder {
+  readonly root: string
+
+  private constructor (root: string) {
+    this.root = root
+  }
+
+  static async open (path: string): Promise<Folder> {
+    const root = await realpath(path)
+    await readdir(root)
+    return new Folder(root)
+  }
+
+  /** Every file, in the order of names. Symbolic links and hidden files are left out. */
+  async * documents (signal: AbortSignal): AsyncGenerator<Document> {
+    for await (const path of walk(this.root, signal)) {
+      const name = relative(this.root, path).replaceAll(sep, '/')
+      yield { name, path, ...await inspect(path) }
+    }
+  }
+
+  /** The documents whose text is read. */
+  async * texts (signal: AbortSignal): AsyncGenerator<Document> {
+    for await (const document of this.documents(signal)) {
+      if (document.skipped === undefined) yield document
+    }
+  }
+
+  /** The file that a client named, wherever `..` and symbolic links lead, as long as they stay in the folder. */
+  async find (name: string): Promise<{ path: string, size: number }> {
+    const path = await realpath(resolve(this.root, name)).catch(() => null)
+    const inside = path === null ? '..' : relative(this.root, path)
+    const stats = path === null || inside.startsWith('..') || isAbsolute(inside) ? null : await stat(path)
+    // The same words for both, so that nobody learns what is outside.
+    if (path === null || !stats?.isFile()) throw new ToolError(`There is no file "${name}" in the folder`)
+    return { path, size: stats.size }
+  }
+}
+
+async function * walk (folder: string, signal: AbortSignal): AsyncGenerator<string> {
+  const entries = await readdir(folder, { withFileTypes: true })
+  entries.sort((a, b) => a.name < b.name ? -1 : 1)
+  for (const entry of entries) {
+    signal.throwIfAborted()
+    if (entry.name.startsWith('.') || entry.name === 'node_modules') continue
+    const path = join(folder, entry.name)
+    // False for symbolic links, wherever they point.
+    if (entry.isDirectory()) yield * walk(path, signal)
+    else if (entry.isFile()) yield path
+  }
+}
+
+async function inspect (path: string): Promise<Pick<Document, 'size' | 'skipped'>> {
+  const file = await open(path).catch(() => null)
+  if (file === null) return { size: 0, skipped: 'unreadable' }
+  try {
+    const { size } = await file.stat()
+    if (size > MAX_BYTES) return { size, skipped: 'too large' }
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(SNIFFED_BYTES))
+    return { size, skipped: buffer.subarray(0, bytesRead).includes(0) ? 'binary' : undefined }
+  } finally {
+    await file.close()
+  }
+}
+
+export function readText (path: string, signal: AbortSignal): ReadStream {
+  return createReadStream(path, { encoding: 'utf8', signal })
+}
+
+/** The lines of a text that arrives in pieces; only one line is ever held. */
+export async function * linesOf (text: AsyncIterable<string>): AsyncGenerator<string> {
+  let rest = ''
+  for await (const piece of text) {
+    const lines = (rest + piece).split(/\r?\n/)
+    rest = lines.pop() ?? ''
+    if (rest.length > MAX_BYTES) throw new ToolError(`A line is longer than ${MAX_BYTES} characters`)
+    yield * lines
+  }
+  if (rest !== '') yield rest
+}

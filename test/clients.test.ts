@@ -1,0 +1,325 @@
+// The official clients, and the `eventsource` package, against the plugin on a real socket.
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { Client as Client2, SSEClientTransport as Sse2, StreamableHTTPClientTransport as Http2 } from '@modelcontextprotocol/client'
+import { Client as Client1 } from '@modelcontextprotocol/sdk/client/index.js'
+import { SSEClientTransport as Sse1 } from '@modelcontextprotocol/sdk/client/sse.js'
+import { StreamableHTTPClientTransport as Http1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
+import { ToolListChangedNotificationSchema } from '@modelcontextprotocol/sdk/types.js'
+import { EventSource } from 'eventsource'
+import type { FastifyInstance } from 'fastify'
+import type { McpOptions } from 'fastify-mcp-sse'
+import t, { type Test } from 'tap'
+import { z } from 'zod'
+import { createApp, listen, type RpcMessage, send, until, within } from './client.ts'
+
+interface CallOptions {
+  onprogress?: (progress: { message?: string }) => void
+  signal?: AbortSignal
+}
+
+/** What both official clients can do, in one shape. */
+interface Peer {
+  sessionId (): string | undefined
+  /** Where an HTTP+SSE client posts to. */
+  endpoint (): string | undefined
+  revision (): string | undefined
+  list (): Promise<string[]>
+  call (name: string, args?: Record<string, unknown>, options?: CallOptions): Promise<Record<string, unknown>>
+  ping (): Promise<unknown>
+  onToolsChanged (listener: () => void): void
+  terminate (): Promise<void>
+  close (): Promise<void>
+}
+
+type Connect = (url: string) => Promise<Peer>
+
+const INFO = { name: 'referee', version: '1.0.0' }
+const FAST = { initialReconnectionDelay: 10, maxReconnectionDelay: 50, reconnectionDelayGrowFactor: 1.5, maxRetries: 5 }
+
+const endpointOf = (transport: object): string | undefined => {
+  // Neither client says when it has come back, but for this private field.
+  const endpoint: unknown = Reflect.get(transport, '_endpoint')
+  return endpoint instanceof URL ? endpoint.href : undefined
+}
+
+async function connect1 (transport: Http1 | Sse1): Promise<Peer> {
+  const client = new Client1(INFO)
+  await client.connect(transport)
+  return {
+    sessionId: () => transport instanceof Http1 ? transport.sessionId : undefined,
+    endpoint: () => endpointOf(transport),
+    revision: () => transport instanceof Http1 ? transport.protocolVersion : undefined,
+    list: async () => (await client.listTools()).tools.map(tool => tool.name),
+    call: (name, args = {}, options) => client.callTool({ name, arguments: args }, undefined, options),
+    ping: () => client.ping(),
+    onToolsChanged: listener => client.setNotificationHandler(ToolListChangedNotificationSchema, listener),
+    terminate: async () => { if (transport instanceof Http1) await transport.terminateSession() },
+    close: () => client.close()
+  }
+}
+
+async function connect2 (transport: Http2 | Sse2, mode?: 'auto'): Promise<Peer> {
+  const client = new Client2(INFO, { ...(mode && { versionNegotiation: { mode } }) })
+  await client.connect(transport)
+  return {
+    sessionId: () => transport instanceof Http2 ? transport.sessionId : undefined,
+    endpoint: () => endpointOf(transport),
+    revision: () => client.getNegotiatedProtocolVersion(),
+    list: async () => (await client.listTools()).tools.map(tool => tool.name),
+    call: (name, args = {}, options) => client.callTool({ name, arguments: args }, options),
+    ping: () => client.ping(),
+    onToolsChanged: listener => client.setNotificationHandler('notifications/tools/list_changed', listener),
+    terminate: async () => { if (transport instanceof Http2) await transport.terminateSession() },
+    close: () => client.close()
+  }
+}
+
+const overHttp: Record<string, Connect> = {
+  'client 2.4 over Streamable HTTP': url => connect2(new Http2(new URL(`${url}/mcp`), { reconnectionOptions: FAST })),
+  'client 2.4 over Streamable HTTP, probing the version': url =>
+    connect2(new Http2(new URL(`${url}/mcp`), { reconnectionOptions: FAST }), 'auto'),
+  'sdk 1.32 over Streamable HTTP': url => connect1(new Http1(new URL(`${url}/mcp`), { reconnectionOptions: FAST }))
+}
+
+const overSse: Record<string, Connect> = {
+  'client 2.4 over HTTP+SSE': url => connect2(new Sse2(new URL(`${url}/sse`))),
+  'client 2.4 over HTTP+SSE, probing the version': url => connect2(new Sse2(new URL(`${url}/sse`)), 'auto'),
+  'sdk 1.32 over HTTP+SSE': url => connect1(new Sse1(new URL(`${url}/sse`)))
+}
+
+const everyone = { ...overHttp, ...overSse }
+
+/** A door that a test opens. */
+function gate () {
+  let open = (): void => {}
+  const opened = new Promise<void>(resolve => { open = resolve })
+  return { opened, open }
+}
+
+interface Served {
+  app: FastifyInstance
+  url: string
+  /** Lets `steps` take its next step. */
+  go: () => void
+  /** Why `parked` was ended. */
+  reasons: unknown[]
+}
+
+async function serve (t: Test, options: McpOptions = {}): Promise<Served> {
+  const app = await createApp(t, { streams: { retry: 10 }, ...options })
+  const gates = [gate(), gate()]
+  const [first, second] = gates.map(({ opened }) => opened)
+  const reasons: unknown[] = []
+  app.mcp.tool('echo', { input: z.object({ text: z.string() }), output: z.object({ said: z.string() }) }, ({ text }) => ({ said: text }))
+  app.mcp.tool('steps', {}, async function * () {
+    yield 'one '
+    await first
+    yield 'two '
+    await second
+    return 'three'
+  })
+  app.mcp.tool('parked', {}, async function * (_args, { signal }) {
+    yield 'parked'
+    await once(signal, 'abort')
+    reasons.push(signal.reason.code)
+  })
+  return { app, url: await listen(app), go: () => gates.shift()?.open(), reasons }
+}
+
+/** A wire that a test can cut. Only bytes go through, so nothing of HTTP is hidden or mended. */
+async function wire (t: Test, url: string): Promise<{ url: string, cut: () => void }> {
+  const sockets = new Set<Socket>()
+  const keep = (socket: Socket): Socket => {
+    sockets.add(socket)
+    return socket.on('error', () => {}).on('close', () => sockets.delete(socket))
+  }
+  const cut = (): void => sockets.forEach(socket => socket.destroy())
+  const server = createServer(inner => {
+    const outer = keep(connect(Number(new URL(url).port), '127.0.0.1'))
+    keep(inner).pipe(outer).pipe(inner)
+    inner.on('close', () => outer.destroy())
+    outer.on('close', () => inner.destroy())
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => {
+    cut()
+    server.close()
+  })
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, cut }
+}
+
+/** Connects a peer that is closed before the server is. */
+async function meet (t: Test, connectPeer: Connect, url: string): Promise<Peer> {
+  const peer = await within(connectPeer(url), 'a peer to connect')
+  t.after(() => peer.close())
+  return peer
+}
+
+const ALL_STEPS = [{ type: 'text', text: 'one two three' }]
+
+for (const [name, connectPeer] of Object.entries(everyone)) {
+  t.test(`${name} lists tools, pings and calls`, async t => {
+    const { app, url } = await serve(t)
+    const peer = await meet(t, connectPeer, url)
+    t.strictSame(await peer.list(), ['echo', 'parked', 'steps'])
+    await peer.ping()
+    const { content, structuredContent } = await peer.call('echo', { text: 'h\u00e9 \u2028\r\n\u{1f600}' })
+    t.strictSame(structuredContent, { said: 'h\u00e9 \u2028\r\n\u{1f600}' })
+    t.match(content, [{ type: 'text' }])
+    await t.rejects(peer.call('nobody'), { code: -32602, message: /nobody/ })
+    t.equal(app.mcp.stats().sessions, 1, 'all of it is one session')
+  })
+
+  t.test(`${name} is told of progress while the tool still runs`, async t => {
+    const { url, go } = await serve(t)
+    const peer = await meet(t, connectPeer, url)
+    const messages: unknown[] = []
+    // The tool goes on only when its last chunk has reached the client. (The official clients lose progress that arrives
+    // over HTTP+SSE in one packet with the result.)
+    const { content } = await within(peer.call('steps', {}, {
+      onprogress: ({ message }) => {
+        messages.push(message)
+        go()
+      }
+    }), 'the result')
+    t.strictSame(messages, ['one ', 'two '])
+    t.strictSame(content, ALL_STEPS)
+  })
+
+  t.test(`${name} cancels a call, and the tool knows`, async t => {
+    const { app, url, reasons } = await serve(t)
+    const peer = await meet(t, connectPeer, url)
+    const controller = new AbortController()
+    await t.rejects(peer.call('parked', {}, { signal: controller.signal, onprogress: () => controller.abort() }))
+    await until(() => reasons.length > 0, 'the tool to be told')
+    t.strictSame(reasons, ['FST_MCP_CANCELLED'])
+    t.equal(app.mcp.stats().calls, 0)
+    await peer.ping()
+  })
+
+  t.test(`${name} is told that the list of tools has changed`, async t => {
+    const { app, url } = await serve(t)
+    const peer = await meet(t, connectPeer, url)
+    const { opened, open } = gate()
+    peer.onToolsChanged(open)
+    // Over Streamable HTTP the client opens its own stream after it was initialized.
+    await until(() => app.mcp.stats().streams === 1, 'the stream of the session')
+    app.mcp.tool('late', {}, () => 'late')
+    await within(opened, 'the notification')
+    t.ok((await peer.list()).includes('late'))
+  })
+}
+
+for (const [name, connectPeer] of Object.entries(overHttp)) {
+  t.test(`${name} comes back after its connection broke, and loses nothing of the call`, async t => {
+    const { app, url, go } = await serve(t)
+    const { url: wired, cut } = await wire(t, url)
+    const peer = await meet(t, connectPeer, wired)
+    const paths: string[] = []
+    app.server.on('request', ({ method, headers }) => paths.push(`${method} ${'last-event-id' in headers ? 'resumed' : 'new'}`))
+    const messages: unknown[] = []
+    const { content } = await within(peer.call('steps', {}, {
+      onprogress: ({ message }) => {
+        messages.push(message)
+        if (messages.length > 1) return
+        cut()
+        go()
+        go()
+      }
+    }), 'the result')
+    t.strictSame(messages, ['one ', 'two '], 'each chunk arrives once')
+    t.strictSame(content, ALL_STEPS)
+    t.ok(paths.includes('GET resumed'), 'the rest came by Last-Event-ID')
+    t.equal(app.mcp.stats().sessions, 1)
+  })
+
+  t.test(`${name} ends its session, and its calls with it`, async t => {
+    const { app, url, reasons } = await serve(t)
+    const peer = await meet(t, connectPeer, url)
+    const id = peer.sessionId() ?? ''
+    t.match(id, /^[\w-]{24}$/)
+    t.equal(peer.revision(), '2025-11-25')
+    const { opened, open } = gate()
+    peer.call('parked', {}, { onprogress: open }).catch(() => {})
+    await within(opened, 'the call to run')
+    await peer.terminate()
+    await until(() => reasons.length > 0, 'the tool to be told')
+    t.strictSame(reasons, ['FST_MCP_SESSION_ENDED'])
+    t.match(app.mcp.stats(), { sessions: 0, calls: 0 })
+    const { status } = await send(url, '/mcp', { method: 'DELETE', headers: { 'mcp-session-id': id } })
+    t.equal(status, 404)
+  })
+
+  t.test(`${name} works with a server that keeps no sessions`, async t => {
+    const { url, go } = await serve(t, { sessions: false })
+    const peer = await meet(t, connectPeer, url)
+    t.equal(peer.sessionId(), undefined)
+    t.strictSame(await peer.list(), ['echo', 'parked', 'steps'])
+    const messages: unknown[] = []
+    const { content } = await peer.call('steps', {}, {
+      onprogress: ({ message }) => {
+        messages.push(message)
+        go()
+      }
+    })
+    t.strictSame(messages, ['one ', 'two '])
+    t.strictSame(content, ALL_STEPS)
+  })
+}
+
+for (const [name, connectPeer] of Object.entries(overSse)) {
+  t.test(`${name} comes back without Last-Event-ID, and works on without a second initialize`, async t => {
+    const { app, url } = await serve(t)
+    const { url: wired, cut } = await wire(t, url)
+    const peer = await meet(t, connectPeer, wired)
+    const before = peer.endpoint()
+    const methods: unknown[] = []
+    app.server.on('request', ({ method, url }) => methods.push(`${method} ${url?.split('?')[0]}`))
+    cut()
+    await until(() => peer.endpoint() !== before, 'the client to come back')
+    t.strictSame((await peer.call('echo', { text: 'again' })).content, [{ type: 'text', text: '{"said":"again"}' }])
+    t.strictSame(methods, ['GET /sse', 'POST /messages'], 'nothing was initialized anew')
+  })
+}
+
+t.test('an `eventsource` that lost its connection comes back to its session, and to the rest of its call', async t => {
+  const { app, url, go } = await serve(t)
+  const { url: wired, cut } = await wire(t, url)
+  const source = new EventSource(`${wired}/sse`)
+  t.after(() => source.close())
+  const endpoints: string[] = []
+  const messages: RpcMessage[] = []
+  source.addEventListener('endpoint', ({ data }) => endpoints.push(data))
+  source.addEventListener('message', ({ data }) => messages.push(JSON.parse(data)))
+  const post = async (message: object): Promise<void> => {
+    const { status } = await send(url, endpoints[0] ?? '', { method: 'POST', body: { jsonrpc: '2.0', ...message } })
+    t.equal(status, 202)
+  }
+  const arrived = (count: number): Promise<void> => until(() => messages.length >= count, `message ${count}`)
+
+  await until(() => endpoints.length === 1, 'the endpoint')
+  await post({ id: 1, method: 'initialize', params: { protocolVersion: '2024-11-05', capabilities: {}, clientInfo: INFO } })
+  await arrived(1)
+  await post({ method: 'notifications/initialized' })
+  await post({ id: 2, method: 'tools/call', params: { name: 'steps', arguments: {}, _meta: { progressToken: 'p' } } })
+  await arrived(2)
+  cut()
+  // The rest is written while nobody is there.
+  await until(() => app.mcp.stats().streams === 0, 'the server to notice')
+  go()
+  go()
+  await arrived(4)
+  t.equal(app.mcp.stats().sessions, 1)
+  t.equal(new Set(endpoints).size, 1, 'the endpoint is told again, and is the same')
+  t.match(messages, [
+    { id: 1, result: { protocolVersion: '2024-11-05' } },
+    { method: 'notifications/progress', params: { progressToken: 'p', message: 'one ' } },
+    { method: 'notifications/progress', params: { progressToken: 'p', message: 'two ' } },
+    { id: 2, result: { content: ALL_STEPS } }
+  ])
+  await post({ id: 3, method: 'ping' })
+  await arrived(5)
+  t.match(messages[4], { id: 3, result: {} })
+  t.equal(messages.length, 5, 'nothing came twice')
+})

@@ -1,0 +1,242 @@
+import { execFile, spawn } from 'node:child_process'
+import { createWriteStream } from 'node:fs'
+import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
+import { promisify } from 'node:util'
+import { type CallToolResult, Client, SSEClientTransport, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
+import t, { type Test } from 'tap'
+import { type Child, root, startChild } from './child.ts'
+import { send, SseClient, until, within } from './client.ts'
+
+type Progress = { progress: number, total?: number, message?: string }
+
+/** The official client, connected to an example. */
+async function connect (t: Test, { url }: Child, { path = '/mcp' } = {}): Promise<Client> {
+  const client = new Client({ name: 'test', version: '1.0.0' })
+  t.teardown(() => client.close())
+  await client.connect(path.endsWith('/sse') ? new SSEClientTransport(new URL(path, url)) : new StreamableHTTPClientTransport(new URL(path, url)))
+  return client
+}
+
+/** Calls a tool and keeps what it told on the way. */
+function call (client: Client, name: string, args: object, signal?: AbortSignal): { told: Progress[], result: Promise<CallToolResult> } {
+  const told: Progress[] = []
+  const onprogress = (progress: Progress): void => { told.push(progress) }
+  return { told, result: client.callTool({ name, arguments: { ...args } }, { onprogress, signal }) }
+}
+
+function textOf ({ content }: CallToolResult): string {
+  return content.map(block => block.type === 'text' ? block.text : '').join('')
+}
+
+/** Runs one line as somebody would who pasted it into a terminal. */
+async function shell (line: string): Promise<string> {
+  const { stdout } = await promisify(execFile)('bash', ['-c', line])
+  return stdout
+}
+
+/** A folder of documents with everything in it that a server should not follow or read. */
+async function makeFolder (t: Test): Promise<string> {
+  const outside = t.testdir({ 'secret.txt': 'stream of secrets', documents: {} })
+  const folder = join(outside, 'documents')
+  await mkdir(join(folder, 'more'))
+  await writeFile(join(folder, 'a.md'), 'A stream of words.\nAnother line.\r\nThe last STREAM')
+  await writeFile(join(folder, 'more', 'b.md'), 'Nothing but words words words')
+  await writeFile(join(folder, 'image.png'), Buffer.from([137, 80, 78, 71, 0, 0]))
+  await writeFile(join(folder, '.hidden'), 'stream')
+  await writeFile(join(folder, 'table.csv'), '\uFEFFcity,degrees,note\r\n"Oslo, NO",-3,"says ""hi""\nthere"\nRome,17.5,\nRome,9,x\n\n')
+  await writeFile(join(folder, 'open.csv'), 'a,b\n1,"never closed\n')
+  await symlink(join(outside, 'secret.txt'), join(folder, 'link.txt'))
+  await symlink(outside, join(folder, 'up'))
+  return folder
+}
+
+t.test('hello streams each word while the tool runs', async t => {
+  const child = await startChild(t, 'examples/hello.ts')
+  const client = await connect(t, child)
+  const { told, result } = call(client, 'hello', { name: 'you' })
+  let isOver = false
+  result.finally(() => { isOver = true })
+  await until(() => told.length > 0, 'the first word')
+  t.notOk(isOver, 'the first word is here before the end')
+  t.equal(textOf(await result), 'Hello you and welcome ')
+  t.strictSame(told.map(({ message }) => message), ['Hello ', 'you ', 'and ', 'welcome '])
+})
+
+t.test('documents lists, summarizes and searches a folder, and nothing outside it', async t => {
+  const child = await startChild(t, 'examples/documents.ts', { args: [await makeFolder(t)] })
+  const client = await connect(t, child)
+
+  await t.test('scan tells each file as it is found', async t => {
+    const { told, result } = call(client, 'scan', {})
+    const text = textOf(await result)
+    t.equal(text.replace(/\d+ bytes/g, 'n bytes'), [
+      'a.md, n bytes', 'image.png, n bytes, not read: binary', 'more/b.md, n bytes', 'open.csv, n bytes', 'table.csv, n bytes', '5 files'
+    ].join('\n'))
+    t.equal(told.length, 5)
+  })
+
+  await t.test('summarize tells how far it is', async t => {
+    const { told, result } = call(client, 'summarize', {})
+    t.match(textOf(await result), /^a\.md: \d+ bytes, 9 words, mostly stream, words, another\nmore\/b\.md: 29 bytes, 5 words, mostly words, nothing\n/)
+    t.match(told.filter(({ total }) => total !== undefined), [
+      { progress: 1, total: 4, message: '1 of 4' }, { progress: 2 }, { progress: 3 }, { progress: 4, total: 4 }
+    ])
+    t.equal(textOf(await call(client, 'summarize', { prefix: 'more/' }).result), 'more/b.md: 29 bytes, 5 words, mostly words, nothing\n')
+  })
+
+  await t.test('a chunk is here while the tool is at work, and a cancel ends it', async t => {
+    const cancel = new AbortController()
+    const { told, result } = call(client, 'summarize', { pause: 10_000 }, cancel.signal)
+    await until(() => told.length === 2, 'the first document')
+    cancel.abort()
+    await t.rejects(result)
+    t.equal(told.length, 2)
+  })
+
+  await t.test('search gives file, line and text', async t => {
+    const { told, result } = call(client, 'search', { text: 'stream' })
+    t.equal(textOf(await result), 'a.md:1: A stream of words.\na.md:3: The last STREAM\n2 lines')
+    t.strictSame(told.map(({ message }) => message), ['a.md:1: A stream of words.\n', 'a.md:3: The last STREAM\n'])
+  })
+
+  await t.test('analyze reads quotes, line ends in quotes and empty fields', async t => {
+    const { structuredContent } = await call(client, 'analyze', { file: 'table.csv' }).result
+    t.strictSame(structuredContent, {
+      rows: 3,
+      columns: [
+        { name: 'city', count: 3, min: 'Oslo, NO', max: 'Rome', mean: null, distinct: 2 },
+        { name: 'degrees', count: 3, min: -3, max: 17.5, mean: 7.833333333333333, distinct: 3 },
+        { name: 'note', count: 2, min: 'says "hi"\nthere', max: 'x', mean: null, distinct: 2 }
+      ]
+    })
+    const { isError, ...result } = await call(client, 'analyze', { file: 'open.csv' }).result
+    t.ok(isError)
+    t.equal(textOf(result as CallToolResult), 'The file ends inside a quoted field')
+  })
+
+  await t.test('analyze stays in the folder', async t => {
+    for (const file of ['../secret.txt', join(root, 'package.json'), 'link.txt', 'up/secret.txt', '..', '.', 'more', 'a.md\0', 'nowhere.csv']) {
+      const { isError, ...result } = await call(client, 'analyze', { file }).result
+      t.ok(isError, file)
+      t.equal(textOf(result as CallToolResult), `There is no file "${file}" in the folder`)
+    }
+  })
+
+  await t.test('a client of HTTP+SSE sees the same', async t => {
+    const client = await connect(t, child, { path: '/sse' })
+    const { told, result } = call(client, 'search', { text: 'another' })
+    t.equal(textOf(await result), 'a.md:2: Another line.\n1 lines')
+    t.equal(told.length, 1)
+  })
+
+  await child.stop('SIGTERM')
+  t.equal(child.process.exitCode, 0, 'SIGTERM ends it in order')
+})
+
+t.test('the lines that documents prints work when they are pasted', async t => {
+  const child = await startChild(t, 'examples/documents.ts', { args: [await makeFolder(t)] })
+  await until(() => child.output().split('\n').filter(line => line.startsWith('curl')).length === 2, 'the lines')
+  const lines = child.output().split('\n').filter(line => /^(SESSION|curl)/.test(line))
+  t.equal(lines.length, 3)
+
+  const output = await shell(lines.join('\n'))
+  const messages = [...output.matchAll(/^data: (.+)$/gm)].map(([, json = '']) => JSON.parse(json))
+  const told = (progressToken: string) => messages.filter(({ params }) => params?.progressToken === progressToken)
+  t.equal(told('a').length, 8, 'two notifications for each document')
+  t.match(told('b')[0].params.message, 'a.md:1: A stream of words.')
+  t.match(messages.filter(({ id }) => id !== undefined), [{ id: 2, result: { isError: undefined } }, { id: 3, result: { content: [{ text: /2 lines$/ }] } }])
+
+  const [hello = '', summarize = ''] = lines
+  const curl = spawn('bash', ['-c', `${hello}\nexec ${summarize.replace('"pause":300', '"pause":10000')}`], { stdio: ['ignore', 'pipe', 'ignore'] })
+  t.teardown(() => curl.kill('SIGKILL'))
+  let text = ''
+  curl.stdout.setEncoding('utf8').on('data', chunk => { text += chunk })
+  await until(() => text.includes('1 of 4'), 'a chunk in curl while the tool is at work')
+  t.notMatch(text, '"result"')
+})
+
+t.test('documents says what is wrong with its folder', async t => {
+  await t.rejects(startChild(t, 'examples/documents.ts', { args: ['/nowhere'] }), /exited with 1:\nCannot read the folder: ENOENT/)
+})
+
+t.test('analyze takes a CSV of any size in the same memory', async t => {
+  const folder = t.testdir({ 'small.csv': 'id,name\n1,a\n' })
+  const rows = 1_000_000
+  await pipeline(function * () {
+    yield 'id,city,degrees,note\n'
+    for (let first = 0; first < rows; first += 10_000) {
+      yield Array.from({ length: 10_000 }, (_, index) => `${first + index},"City, ${index % 500}",${index % 400 / 10},note number ${first + index}\n`).join('')
+    }
+  }, createWriteStream(join(folder, 'big.csv')))
+  const child = await startChild(t, 'examples/documents.ts', { args: [folder] })
+  const client = await connect(t, child)
+  await call(client, 'analyze', { file: 'small.csv' }).result
+  const before = await megabytes(child, 'VmRSS')
+
+  const { told, result } = call(client, 'analyze', { file: 'big.csv' })
+  t.match((await result).structuredContent, {
+    rows,
+    columns: [
+      { name: 'id', count: rows, min: 0, max: rows - 1, mean: (rows - 1) / 2, distinct: null },
+      { name: 'city', min: 'City, 0', max: 'City, 99', mean: null, distinct: 500 },
+      { name: 'degrees', min: 0, max: 39.9, distinct: 400 },
+      { name: 'note', distinct: null }
+    ]
+  })
+  t.ok(told.length > 50, `it told ${told.length} times how far it was`)
+  t.ok(told.every(({ progress, total = 0 }) => progress <= total))
+  // Young garbage is most of it; a table that is kept whole takes several hundred.
+  const more = await megabytes(child, 'VmHWM') - before
+  t.ok(more < 100, `${Math.round(more)} MB more than before`)
+
+  await t.test('and stops when its client cancels', async t => {
+    const cancel = new AbortController()
+    const { told, result } = call(client, 'analyze', { file: 'big.csv' }, cancel.signal)
+    await until(() => told.length > 0, 'the first progress')
+    cancel.abort()
+    await t.rejects(result)
+    t.ok(told.length < 100)
+  })
+})
+
+/** What Linux says of a process: VmRSS is what it holds, VmHWM the most it ever held. Elsewhere nothing is known. */
+async function megabytes ({ process: { pid } }: Child, field: 'VmRSS' | 'VmHWM'): Promise<number> {
+  if (process.platform !== 'linux') return 0
+  const status = await readFile(`/proc/${pid}/status`, 'utf8')
+  return Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(status)?.[1]) / 1024
+}
+
+t.test('existing-app answers as it did before, and serves a tool beside', async t => {
+  const child = await startChild(t, 'examples/existing-app.ts')
+  const orders = await send(child.url, '/orders', { headers: { origin: 'https://app.example' } })
+  t.match(JSON.parse(orders.text), [{ id: 'a1' }, { id: 'b2' }])
+  t.ok(orders.headers['content-security-policy'], 'helmet')
+  t.equal(orders.headers['access-control-allow-origin'], 'https://app.example')
+  t.match(await send(child.url, '/orders/zz'), { status: 404, text: '{"problem":"no such order"}' })
+
+  const client = await connect(t, child, { path: '/ai/mcp' })
+  t.equal(textOf(await call(client, 'track', { id: 'a1' }).result), 'lamp ordered\nlamp packed\nlamp sent\n')
+  t.match(await call(client, 'track', { id: 'zz' }).result, { isError: true, content: [{ text: 'There is no order "zz"' }] })
+
+  const preflight = await send(child.url, '/ai/mcp', {
+    method: 'OPTIONS', headers: { origin: 'https://app.example', 'access-control-request-method': 'DELETE' }
+  })
+  t.match(preflight, { status: 204, headers: { 'access-control-allow-origin': 'https://app.example', 'access-control-allow-methods': /DELETE/ } })
+  const stream = await SseClient.open(child.url, { path: '/ai/sse', headers: { origin: 'https://app.example' } })
+  t.ok(stream.stream.headers['content-security-policy'], 'helmet reaches the streams')
+  t.equal(stream.stream.headers['access-control-allow-origin'], 'https://app.example', 'and so does cors')
+  await stream.close()
+})
+
+t.test('the server of the browser example streams, and serves its page', async t => {
+  const child = await startChild(t, 'examples/browser/page-server.ts')
+  t.match(await send(child.url, '/'), { status: 200, text: /<script type="module" src="page.js">/ })
+  t.match(await send(child.url, '/page.js'), { status: 200, text: /new EventSource\('\/sse'\)/ })
+  t.match(await send(child.url, '/page-server.ts'), { status: 404 })
+  const client = await connect(t, child, { path: '/sse' })
+  const { told, result } = call(client, 'countdown', { from: 3, pause: 1 })
+  t.equal(textOf(await within(result, 'the end of the countdown')), '3… 2… 1… zero')
+  t.match(told.filter(({ total }) => total !== undefined), [{ progress: 1, total: 3 }, { progress: 2 }, { progress: 3 }])
+})

@@ -1,0 +1,221 @@
+import Fastify from 'fastify'
+import mcp, { errorCodes, type McpOptions, memoryStore } from 'fastify-mcp-sse'
+import t from 'tap'
+import { z } from 'zod'
+import { toRpcError, toStatus } from '../lib/errors.ts'
+import { optionsSchema, resolveOptions } from '../lib/options.ts'
+import { Client, createApp } from './client.ts'
+
+const MAX_TIMER = 2_147_483_647
+
+/** Options as a caller without types may give them. */
+function resolve (options: unknown) {
+  return resolveOptions(options as McpOptions)
+}
+
+function nest (name: string, value: unknown): object {
+  return name.split('.').reverse().reduce<unknown>((inner, key) => ({ [key]: inner }), value) as object
+}
+
+function freeze<T> (value: T): T {
+  if (typeof value === 'object' && value !== null) Object.values(Object.freeze(value)).forEach(freeze)
+  return value
+}
+
+t.test('without options every default holds', async t => {
+  t.strictSame(resolve({}), {
+    name: 'mcp-server',
+    version: '0.0.0',
+    prefix: '',
+    paths: { mcp: '/mcp', sse: '/sse', messages: '/messages' },
+    origins: [],
+    streams: { keepAlive: 15_000, stall: 60_000, max: 1_000, buffer: 65_536, openAfter: 1_000, retry: 1_000 },
+    sessions: { idle: 1_800_000, max: 10_000, replay: { events: 1_000, bytes: 262_144, window: 300_000 } },
+    tools: { timeout: 300_000, grace: 5_000, maxResult: 10_485_760, pageSize: 100 },
+    limits: { body: 4_194_304, batch: 100, id: 256, header: 1_024, depth: 64 }
+  })
+})
+
+t.test('each option takes what it should', async t => {
+  const auth = { tokens: [{ token: 't', principal: 'p', scopes: ['s'] }], verify: () => null }
+  const store = memoryStore()
+  const good: [name: string, ...values: unknown[]][] = [
+    ['name', 'x'], ['version', '1'], ['title', ''], ['instructions', ''], ['prefix', '', '/a', '/a/b'],
+    ['paths.mcp', '/', '/a/b.c'], ['paths.sse', '/x', false], ['paths.messages', '/x'],
+    ['auth', false, undefined, auth, { tokens: [] }, { verify: auth.verify }],
+    ['origins', [], ['https://a.example', 'http://localhost:8080']], ['hosts', [], ['a.example:1']],
+    ['streams.keepAlive', 10, MAX_TIMER], ['streams.stall', 10], ['streams.max', 1], ['streams.buffer', 1], ['streams.openAfter', 1], ['streams.retry', 0],
+    ['sessions', false], ['sessions.idle', 2], ['sessions.max', 1], ['sessions.replay.events', 1], ['sessions.replay.bytes', 1],
+    ['sessions.replay.window', 1], ['tools.timeout', 1], ['tools.grace', 1], ['tools.maxResult', 1], ['tools.pageSize', 1],
+    ['limits.body', 1], ['limits.batch', 1], ['limits.id', 1, 256], ['limits.header', 1], ['limits.depth', 1, 1_000], ['store', store, undefined]
+  ]
+  for (const [name, ...values] of good) {
+    for (const value of values) {
+      const resolved = resolve(nest(name, value))
+      t.strictSame(name.split('.').reduce<unknown>((object, key) => Reflect.get(object as object, key), resolved), value, name)
+    }
+  }
+})
+
+t.test('an option that is wrong is refused, with its name and its value', async t => {
+  const bad: [name: string, ...values: unknown[]][] = [
+    ['name', '', 7, null], ['version', '', 1], ['title', 7], ['instructions', ['x']],
+    ['prefix', 'a', '/:id', '/a*', '/a?b', '/a#b', 7, null], ['paths.mcp', '', 'mcp', '/:x', false], ['paths.sse', 'sse', true, '/s?t'], ['paths.messages', false, ''],
+    ['auth', true, 'secret', {}, null, []], ['auth.tokens', 'x', {}], ['auth.verify', 'x', {}],
+    ['origins', 'https://a.example', ['a.example'], [7]], ['hosts', 'a', [''], [7]],
+    ['streams', 7, null], ['streams.keepAlive', 9, 0, -1, 1.5, NaN, Infinity, '15s', MAX_TIMER + 1], ['streams.stall', 9, '1'], ['streams.max', 0, -1, 1.5, 'many'],
+    ['streams.buffer', 0], ['streams.openAfter', 0], ['streams.retry', -1], ['sessions', true, 'off'], ['sessions.idle', 1, MAX_TIMER + 1], ['sessions.max', 0],
+    ['sessions.replay', 7], ['sessions.replay.events', 0], ['sessions.replay.bytes', 0.5], ['sessions.replay.window', 0],
+    ['tools.timeout', 0, MAX_TIMER + 1], ['tools.grace', 0], ['tools.maxResult', 0], ['tools.pageSize', 0, '10'],
+    ['limits.body', 0], ['limits.batch', 0], ['limits.id', 0, 257], ['limits.header', 0], ['limits.depth', 0, 1_001],
+    ['store', 7, null, {}, { open: true }, 'redis']
+  ]
+  for (const [name, ...values] of bad) {
+    for (const value of values) {
+      const shown = quoted(name, value)
+      try {
+        resolve(nest(name, value))
+        t.fail(`${name} took ${shown}`)
+      } catch (error) {
+        t.match(error, { code: 'FST_MCP_OPTION_INVALID', statusCode: 500 }, `${name} ${shown}`)
+        const { message } = error as Error
+        t.match(message, `\`${name}`, `${name} is named in: ${message}`)
+        t.ok(message.endsWith(`got ${shown}`), `${shown} is quoted in: ${message}`)
+      }
+    }
+  }
+})
+
+/** How a refusal shows a value: an element of a list that is wrong stands for itself. */
+function quoted (name: string, value: unknown): string {
+  const shown: unknown = Array.isArray(value) && ['origins', 'hosts'].includes(name) ? value[0] : value
+  if (name.startsWith('auth') && typeof shown === 'string') return 'a secret'
+  if (typeof shown === 'object' && shown !== null) return Array.isArray(shown) ? 'an array' : 'an object'
+  return typeof shown === 'string' ? JSON.stringify(shown) : String(shown)
+}
+
+t.test('a value that is no text or number is named by its kind', async t => {
+  t.throws(() => resolve({ name: () => {} }), { message: /`name`.*got a function$/ })
+  t.throws(() => resolve({ paths: { mcp: undefined }, name: undefined, streams: { max: 1n } }), { code: 'FST_MCP_OPTION_INVALID', message: /`streams\.max`.*got 1$/ })
+  t.throws(() => resolve({ name: Symbol('x') }), { message: /`name`.*got Symbol\(x\)$/ })
+  const circular: unknown[] = []
+  circular.push(circular)
+  t.throws(() => resolve({ name: circular }), { message: /`name`.*got an array$/ })
+  t.throws(() => resolve({ store: { client: circular, password: 'x' } }), { message: /`store` must be a store, got an object$/ })
+  t.throws(() => resolve({ auth: { tokens: [{ token: 'x' }] } }), { message: /`auth\.tokens\.0\.principal`.*got undefined$/ })
+})
+
+t.test('an option that does not exist is refused by its whole name, and all faults are told at once', async t => {
+  t.throws(() => resolve({ colour: 'red' }), { code: 'FST_MCP_OPTION_INVALID', message: 'Invalid option: `colour` is not an option' })
+  t.throws(() => resolve({ streams: { keepalive: 1 } }), { message: 'Invalid option: `streams.keepalive` is not an option' })
+  t.throws(() => resolve({ sessions: { replay: { size: 1 } } }), { message: 'Invalid option: `sessions.replay.size` is not an option' })
+  t.throws(() => resolve({ auth: { token: 'x' } }), { message: /`auth\.token` is not an option/ })
+  t.throws(() => resolve({ a: 1, b: 2, name: '' }), { message: /`a` is not an option.*|`name`/ })
+  t.throws(() => resolve({ name: '', version: '' }), { message: /`name`.*; `version`/ })
+})
+
+t.test('a secret is never quoted', async t => {
+  const secret = 'hunter2-hunter2'
+  const wrong: unknown[] = [
+    { auth: { tokens: [{ token: secret, principal: '' }] } }, { auth: { tokens: [{ token: [secret], principal: 'p' }] } },
+    { auth: { tokens: [{ token: secret, principal: 'p', extra: 1 }] } }, { auth: { tokens: { token: secret } } }, { auth: { tokens: [secret] } },
+    { auth: { tokens: secret } }, { auth: secret }, { auth: { verify: secret } }, { auth: [{ token: secret, principal: 'p' }] },
+    { auth: { tokens: [{ token: secret, principal: { secret } }] } }
+  ]
+  for (const options of wrong) {
+    try {
+      resolve(options)
+      t.fail('was taken')
+    } catch (error) {
+      t.match(error, { code: 'FST_MCP_OPTION_INVALID' })
+      t.notMatch((error as Error).message, secret, JSON.stringify(options))
+    }
+  }
+})
+
+t.test('the caller\'s object is left as it was, however deep', async t => {
+  const options = freeze({
+    name: 'frozen',
+    paths: { mcp: '/m' },
+    auth: { tokens: [{ token: 't', principal: 'p', scopes: ['s'] }] },
+    origins: ['https://a.example'],
+    hosts: ['localhost'],
+    streams: { keepAlive: 20_000 },
+    sessions: { replay: { window: 1_000 } },
+    tools: {},
+    limits: {}
+  } satisfies McpOptions)
+  const app = Fastify()
+  t.after(() => app.close())
+  await app.register(mcp, options)
+  const client = await Client.connect(app, { path: '/m', headers: { authorization: 'Bearer t' } })
+  t.match(client.server, { serverInfo: { name: 'frozen' } })
+  t.strictSame(Object.keys(options), ['name', 'paths', 'auth', 'origins', 'hosts', 'streams', 'sessions', 'tools', 'limits'])
+})
+
+t.test('what Fastify itself reads of every `register` is no fault', async t => {
+  t.doesNotThrow(() => resolve({ logLevel: 'warn', logSerializers: {} }))
+})
+
+t.test('wrong options end the boot', async t => {
+  const app = Fastify()
+  await t.rejects(Promise.resolve(app.register(mcp, { streams: { max: 0 } })), { code: 'FST_MCP_OPTION_INVALID', message: /`streams\.max`/ })
+  await app.close()
+})
+
+t.test('every option says in a sentence what it is', async t => {
+  const walk = (schema: z.core.$ZodType, name: string): void => {
+    const inner = schema instanceof z.ZodPrefault || schema instanceof z.ZodOptional || schema instanceof z.ZodDefault ? schema.unwrap() : schema
+    if (inner instanceof z.ZodObject) {
+      for (const [key, value] of Object.entries(inner.shape)) walk(value, name === '' ? key : `${name}.${key}`)
+    } else if (!name.startsWith('auth.')) {
+      t.match((z.globalRegistry.get(schema) ?? z.globalRegistry.get(inner))?.description, /^\S.*\.$/, name)
+    }
+  }
+  walk(optionsSchema, '')
+})
+
+t.test('a tool that is registered wrong is refused with its name', async t => {
+  const app = await createApp(t)
+  const tool = (name: unknown, definition: unknown = {}, handler: unknown = () => 'x') => () => app.mcp.tool(name as string, definition as object, handler as () => string)
+  for (const name of ['', 'a b', 'a,b', 'é', 'a/b', 'x'.repeat(129), 7, null, undefined, {}, 'a\n']) {
+    t.throws(tool(name), { code: 'FST_MCP_TOOL_NAME_INVALID' }, JSON.stringify(name) ?? 'undefined')
+  }
+  t.throws(tool(undefined), { message: 'Tool name undefined does not match [A-Za-z0-9_.-]{1,128}' })
+  for (const name of ['a', 'A-Za_z.0-9', 'x'.repeat(128), '.']) t.doesNotThrow(tool(name), name)
+  t.throws(tool('a'), { code: 'FST_MCP_TOOL_DUPLICATE', message: 'Tool "a" is already registered' })
+
+  const wrong: [definition: unknown, handler: unknown, says: RegExp][] = [
+    [null, () => {}, /^Tool "b": its definition must be an object$/], ['x', () => {}, /definition must be an object/], [undefined, () => {}, /definition must be an object/],
+    [{}, undefined, /handler must be a function, got undefined/], [{}, 'x', /handler must be a function, got string/], [{ collect: 'no' }, () => {}, /`collect` must be a boolean, got no/],
+    [{ collect: null }, () => {}, /`collect` must be a boolean, got null/],
+    ...[0, -1, 1.5, NaN, '5', null, MAX_TIMER + 1].map((timeout): [unknown, unknown, RegExp] =>
+      [{ timeout }, () => {}, new RegExp(`\`timeout\` must be a whole number of milliseconds from 1 to ${MAX_TIMER}, got ${timeout}`)]),
+    [{ inputSchema: {} }, () => {}, /`inputSchema` is not part of a tool definition/], [{ descripton: 'x' }, () => {}, /`descripton` is not part/]
+  ]
+  for (const [definition, handler, says] of wrong) {
+    t.throws(() => app.mcp.tool('b', definition as object, handler as () => string), { code: 'FST_MCP_TOOL_INVALID', message: says }, says.source)
+  }
+  const { result } = await (await Client.connect(app)).request('tools/list')
+  t.equal(result.tools.length, 4, 'what was refused is not there')
+  t.doesNotThrow(tool('b', { timeout: MAX_TIMER, collect: false }), 'and its name is still free')
+})
+
+t.test('every error of the catalogue keeps its code, status and JSON-RPC code', async t => {
+  for (const [code, Type] of Object.entries(errorCodes)) {
+    const error = new Type('a', 'b', 'c')
+    t.match(error, { code, statusCode: toStatus(error) })
+    t.strictSame(toRpcError(error).data, { code })
+    t.equal(toRpcError(error).message, error.message)
+    t.ok(Number.isInteger(toRpcError(error).code) && toRpcError(error).code < 0, code)
+  }
+})
+
+t.test('an error from elsewhere is told as an internal one and keeps its text to itself', async t => {
+  const foreign = [new Error('password'), Object.assign(new Error('password'), { code: 'ECONNRESET' }), 'password', null, undefined, { code: 'FST_MCP_PARSE', message: 'password' },
+    Object.assign(new Error('password'), { code: '__proto__' })]
+  for (const error of foreign) {
+    t.strictSame(toRpcError(error), { code: -32603, message: 'Internal error', data: { code: 'FST_MCP_INTERNAL' } })
+    t.equal(toStatus(error), 500)
+  }
+})

@@ -1,0 +1,245 @@
+// The code blocks of the documentation, and how each is exercised. A comment in front of a block says what it is:
+//
+//   ```js with `app.listen(`      a program: runs in a process of its own, and the page's curl lines call it
+//   ```js, ```ts                  a fragment: runs with `app`, `mcp`, `z`, `ToolError` and `setTimeout` in scope; one with
+//                                 `app.register(mcp` gets an app without the plugin
+//   ```sh                         runs in bash; assignments hold for the rest of the page
+//   ```text                       what the block before it printed
+//   <!-- result of: tool {…} -->  the JSON result of a call
+//   <!-- frames of: tool {…} -->  the events of a call with a progress token
+//   <!-- reply of: GET /path -->  the JSON that the app answers
+//   <!-- goes on: … -->           what the curl that is still open printed since
+//   <!-- cancelled: tool {…} -->  without a block: the call ends when it is cancelled
+//   <!-- not run: reason -->      anything else
+import { type ChildProcess, spawn } from 'node:child_process'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { format, isDeepStrictEqual } from 'node:util'
+import Fastify, { type FastifyInstance } from 'fastify'
+import mcp, { ToolError } from 'fastify-mcp-sse'
+import type { Test } from 'tap'
+import ts from 'typescript'
+import { setTimeout } from 'node:timers/promises'
+import { z } from 'zod'
+import { startChild } from './child.ts'
+import { Client, until, within } from './client.ts'
+
+export interface Snippet {
+  readonly page: string
+  readonly line: number
+  /** Undefined for a comment without a block. */
+  readonly language: string | undefined
+  readonly note: string
+  readonly code: string
+  /** Where the code is in the page. */
+  readonly start: number
+}
+
+const SNIPPET = /^<!-- (cancelled: .+) -->$|(?:^<!-- (.+) -->\n)?^```(\w+)\n([^]*?)^```$/gm
+
+export function snippetsOf (page: string, text: string): Snippet[] {
+  return Array.from(text.matchAll(SNIPPET), ({ 0: whole, 1: alone, 2: note = '', 3: language, 4: code = '', index }) => ({
+    page, line: text.slice(0, index).split('\n').length, language, note: alone ?? note, code, start: index + whole.length - code.length - 3
+  }))
+}
+
+export const isProgram = ({ code }: Snippet): boolean => code.includes('app.listen(')
+export const isCode = ({ language }: Snippet): boolean => language === 'js' || language === 'ts'
+
+const PROVIDED = { Fastify, mcp, ToolError, setTimeout, z }
+const PROVIDED_IMPORTS: Record<keyof typeof PROVIDED, string> = {
+  Fastify: "import Fastify from 'fastify'",
+  mcp: "import mcp from 'fastify-mcp-sse'",
+  ToolError: "import { ToolError } from 'fastify-mcp-sse'",
+  setTimeout: "import { setTimeout } from 'node:timers/promises'",
+  z: "import { z } from 'zod'"
+}
+
+/** A fragment as a module of its own, as the type checker reads it. */
+export function moduleOf (snippet: Snippet): string {
+  if (isProgram(snippet)) return snippet.code
+  const imports = Object.entries(PROVIDED_IMPORTS).filter(([name]) => !new RegExp(`import .*\\b${name}\\b`).test(snippet.code))
+  return `${imports.map(([, line]) => line).join('\n')}\ndeclare const app: import('fastify').FastifyInstance\n${snippet.code}\nexport {}\n`
+}
+
+/** What differs from run to run, made equal. */
+export function normalize (text: string): string {
+  return text.replaceAll('\r\n', '\n').trim()
+    .replace(/(sessionId=|mcp-session-id: |id: )[\w-]{24}/g, '$1SESSION')
+    .replace(/\b[0-9a-f]{8}[0-9a-z]+((?:\.[is][\w-]+)?_\d)/g, 'STREAM$1')
+    .replace(/^date: .*$/gim, 'date: DATE')
+    .replace(/request req-\w+/g, 'request REQUEST')
+}
+
+/** A curl, or a few, in a terminal. */
+class Terminal {
+  readonly process: ChildProcess
+  readonly #closed: Promise<unknown>
+  #output = ''
+  #read = 0
+  isOver = false
+
+  constructor (script: string, env: Record<string, string>) {
+    this.process = spawn('bash', ['-c', script], { env: { PATH: process.env.PATH, ...env }, stdio: ['ignore', 'pipe', 'inherit'], detached: true })
+    this.process.stdout?.setEncoding('utf8').on('data', text => { this.#output += text })
+    this.#closed = new Promise<void>(resolve => this.process.on('close', () => {
+      this.isOver = true
+      resolve()
+    }))
+  }
+
+  get output (): string {
+    return this.#output
+  }
+
+  /** What it printed since it was last asked: the expected text as soon as that is there, else all that comes. */
+  async read (expected: string): Promise<string> {
+    const fresh = (): string => this.#output.slice(this.#read)
+    const settled = (): boolean => this.isOver || normalize(fresh()) === normalize(expected)
+    await until(settled, 'the output').catch(() => {})
+    const text = fresh()
+    this.#read = this.#output.length
+    return text
+  }
+
+  async end (): Promise<void> {
+    // The curl is a child of this bash, in a group of their own.
+    if (!this.isOver && this.process.pid !== undefined) process.kill(-this.process.pid, 'SIGKILL')
+    await this.#closed
+  }
+}
+
+/** One page of the documentation while its blocks are run, from the first to the last. */
+export class Page {
+  readonly #t: Test
+  readonly #folder: string
+  readonly #env: Record<string, string> = {}
+  readonly #terminals: Terminal[] = []
+  #app: FastifyInstance | undefined
+  #url: string | undefined
+  #printed: (expected: string) => string | Promise<string> = () => ''
+  #count = 0
+
+  constructor (t: Test) {
+    this.#t = t
+    this.#folder = t.testdir({})
+    t.teardown(() => Promise.all(this.#terminals.map(terminal => terminal.end())))
+  }
+
+  /** Exercises one block. What it really gave, when the page shows something else; else undefined. */
+  async run (snippet: Snippet): Promise<string | undefined> {
+    const { note, language, code } = snippet
+    const [, kind = '', rest = ''] = /^([\w ]+): (.+)$/.exec(note) ?? []
+    switch (kind) {
+      case 'not run': return undefined
+      case 'result of': return differentJson(code, (await this.#call(rest)).result)
+      case 'frames of': return differentText(code, (await this.#call(rest)).text)
+      case 'reply of': return differentJson(code, (await (await this.#ready()).inject({ method: 'GET', url: rest.replace('GET ', '') })).json())
+      case 'goes on': return differentText(code, await this.#open().read(code))
+      case 'cancelled': return await this.#cancel(rest)
+    }
+    if (language === 'sh') return await this.#shell(code)
+    if (language === 'text') return differentText(code, await this.#printed(code))
+    if (!isCode(snippet)) throw new Error('nothing says how this block is run')
+    return isProgram(snippet) ? await this.#program(code) : await this.#fragment(code)
+  }
+
+  async #program (code: string): Promise<undefined> {
+    const file = join(this.#folder, `program${++this.#count}.mjs`)
+    await writeFile(file, code)
+    this.#url = (await startChild(this.#t, file)).url
+  }
+
+  async #fragment (code: string): Promise<undefined> {
+    const imports = code.match(/^import .+$/gm) ?? []
+    const body = code.replace(/^import .+$/gm, '').replaceAll('http://localhost:3000', this.#url ?? '')
+    const names = Object.keys(PROVIDED).filter(name => !imports.some(line => new RegExp(`\\b${name}\\b`).test(line)))
+    const source = `${imports.join('\n')}\nexport default async ({ app, console, ${names.join(', ')} }) => {\n${body}\n}\n`
+    const file = join(this.#folder, `fragment${++this.#count}.mjs`)
+    const { outputText } = ts.transpileModule(source, { compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true } })
+    await writeFile(file, outputText)
+    let printed = ''
+    const log = (...values: unknown[]): void => { printed += `${format(...values)}\n` }
+    const app = code.includes('.register(mcp') ? this.#useApp(Fastify()) : await this.#ready()
+    const { default: run } = await import(pathToFileURL(file).href)
+    await within(run({ ...PROVIDED, app, console: { log } }), 'the end of a fragment')
+    await app.ready()
+    this.#printed = () => printed
+  }
+
+  #useApp (app: FastifyInstance): FastifyInstance {
+    this.#t.teardown(() => app.close())
+    this.#app = app
+    return app
+  }
+
+  async #ready (): Promise<FastifyInstance> {
+    if (this.#app !== undefined) return this.#app
+    const app = this.#useApp(Fastify())
+    await app.register(mcp, { name: 'page', version: '1.0.0' })
+    return app
+  }
+
+  async #shell (code: string): Promise<undefined> {
+    this.#url ??= await (await this.#ready()).listen({ port: 0, host: '127.0.0.1' })
+    const script = code.replaceAll('http://localhost:3000', this.#url)
+    const [, variable] = /^(\w+)=.+\n$/.exec(script) ?? []
+    if (variable === undefined) {
+      const terminal = new Terminal(script, this.#env)
+      this.#terminals.push(terminal)
+      this.#printed = expected => terminal.read(expected)
+    } else {
+      const terminal = new Terminal(`${script}printf %s "$${variable}"`, this.#env)
+      const value = (await terminal.read('')).replace(/.*paste-yours/, this.#endpoint())
+      if (value === '') throw new Error(`$${variable} is empty`)
+      this.#env[variable] = value
+    }
+  }
+
+  #open (): Terminal {
+    const terminal = this.#terminals.find(({ isOver, output }) => !isOver && output.includes('event: endpoint'))
+    if (terminal === undefined) throw new Error('no stream is open')
+    return terminal
+  }
+
+  /** What a reader pastes from the stream in the other terminal. */
+  #endpoint (): string {
+    const terminal = this.#terminals.find(({ isOver, output }) => !isOver && output.includes('event: endpoint'))
+    return /^data: (\/messages.+)$/m.exec(terminal?.output ?? '')?.[1] ?? ''
+  }
+
+  async #call (call: string): Promise<{ text: string, result: unknown }> {
+    const { name, args } = readCall(call)
+    const client = await Client.connect(await this.#ready())
+    const { text, messages } = await client.post({
+      jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name, arguments: args, _meta: { progressToken: 'a' } }
+    })
+    return { text, result: messages.find(({ id }) => id === 1)?.result }
+  }
+
+  async #cancel (call: string): Promise<undefined> {
+    const { name, args } = readCall(call)
+    const app = await this.#ready()
+    const client = await Client.connect(app)
+    const answer = client.post({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name, arguments: args } })
+    await until(() => app.mcp.stats().calls === 1, 'the call')
+    await client.cancel(1)
+    if ((await answer).messages.length > 0 || app.mcp.stats().calls > 0) throw new Error('the call was not cancelled')
+  }
+}
+
+function readCall (call: string): { name: string, args: object } {
+  const [, name = '', args = '{}'] = /^(\S+)(?: (.+))?$/.exec(call) ?? []
+  return { name, args: JSON.parse(args) }
+}
+
+function differentJson (shown: string, real: unknown): string | undefined {
+  // A request id in the text of a failure is another each time.
+  const equalized = (text: string): unknown => text.trim() === '' ? undefined : JSON.parse(normalize(text))
+  return isDeepStrictEqual(equalized(shown), equalized(JSON.stringify(real))) ? undefined : JSON.stringify(real, null, 2)
+}
+
+function differentText (shown: string, real: string): string | undefined {
+  return normalize(shown) === normalize(real) ? undefined : real.replaceAll('\r\n', '\n').trim()
+}

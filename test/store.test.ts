@@ -1,0 +1,47 @@
+import { mock } from 'node:test'
+import { memoryStore } from 'fastify-mcp-sse'
+import t from 'tap'
+import { whenReady } from '../lib/store/store.ts'
+import { storeSuite } from './store-suite.ts'
+
+const LIMITS = { idle: 1_000, max: 3, replay: { events: 2, bytes: 10_000, window: 500 } }
+
+t.before(() => mock.timers.enable({ apis: ['setInterval', 'Date'] }))
+t.after(() => mock.timers.reset())
+
+t.test('the memory store keeps the contract of a store', async t => {
+  storeSuite(t, { create: memoryStore, advance: async ms => mock.timers.tick(ms), lag: 10_000 })
+})
+
+t.test('of trimmed answers the memory store remembers the last hundred', async t => {
+  const { events, close } = memoryStore().open(LIMITS)
+  for (let seq = 1; seq <= 150; seq++) events.append('a', { stream: 's', seq, frame: 'x', answers: seq })
+  const { lost } = await events.after('a', 's', 0) ?? {}
+  t.strictSame(lost, Array.from({ length: 100 }, (_, index) => index + 49))
+  await close()
+})
+
+t.test('a session of the memory store expires with its events, and a closed store has no timer', async t => {
+  const { sessions, events, close } = memoryStore().open(LIMITS)
+  const record = { id: 'a', principal: null, transport: 'http', revision: '2025-11-25', initialized: true, capabilities: {}, logLevel: null } as const
+  await sessions.create(record)
+  events.append('a', { stream: 's', seq: 1, frame: 'x' })
+  mock.timers.tick(10_000)
+  t.equal(sessions.size, 0)
+  t.equal(await events.after('a', 's', 0), undefined)
+
+  await sessions.create(record)
+  await close()
+  mock.timers.tick(100_000)
+  t.equal(sessions.size, 1, 'nothing sweeps any more')
+  t.equal(await sessions.get('a'), undefined, 'but what is over is over')
+})
+
+t.test('`whenReady` goes on in the same tick when the value is there', async t => {
+  const seen: unknown[] = []
+  whenReady(1, value => seen.push(value))
+  const later = whenReady(Promise.resolve(2), value => seen.push(value))
+  t.strictSame(seen, [1])
+  t.equal(await later, 2)
+  t.strictSame(seen, [1, 2])
+})

@@ -1,0 +1,102 @@
+// What the compiler must accept and refuse; `npm run types` reads it, nothing runs it.
+import { toStandardJsonSchema } from '@valibot/to-json-schema'
+import { type } from 'arktype'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { CallToolResult, McpOptions, Principal } from 'fastify-mcp-sse'
+import * as v from 'valibot'
+import { z } from 'zod'
+
+type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
+
+/** Compiles only for `true`. */
+function holds<T extends true> (_: T | void): void {}
+
+export function inference ({ mcp }: FastifyInstance): void {
+  mcp.tool('zod', { input: z.object({ n: z.string().transform(Number), m: z.number().default(1) }) }, async function * (args, context) {
+    holds<Same<typeof args, { n: number, m: number }>>()
+    holds<Same<typeof context.signal, AbortSignal>>()
+    holds<Same<typeof context.request, FastifyRequest>>()
+    holds<Same<typeof context.principal, Principal | null>>()
+    yield 'text'
+    yield { progress: 1, total: 2, message: 'half' }
+    yield { type: 'image', data: '', mimeType: 'image/png' }
+    return 'end'
+  })
+  mcp.tool('arktype', { input: type({ name: 'string', 'age?': 'number' }) }, args => {
+    holds<Same<typeof args, { name: string, age?: number }>>()
+  })
+  mcp.tool('valibot', { input: toStandardJsonSchema(v.object({ name: v.string() })) }, args => {
+    holds<Same<typeof args, { name: string }>>()
+  })
+  mcp.tool('json', { input: { type: 'object', properties: { name: { type: 'string' } } } }, args => {
+    holds<Same<typeof args, Record<string, unknown>>>()
+  })
+  mcp.tool('none', {}, args => {
+    holds<Same<typeof args, Record<string, unknown>>>()
+  })
+}
+
+interface Shape { sides: number }
+
+export function results ({ mcp }: FastifyInstance): void {
+  const output = z.object({ n: z.number() })
+  mcp.tool('value', { output }, () => ({ n: 1 }))
+  mcp.tool('promise', { output }, async () => ({ n: 1 }))
+  mcp.tool('generator', { output }, async function * () {
+    yield 'text'
+    return { n: 1 }
+  })
+  mcp.tool('sync generator', { output }, function * () {
+    yield 'text'
+    return { n: 1 }
+  })
+  mcp.tool('failure', { output }, (): CallToolResult => ({ content: [], isError: true }))
+  mcp.tool('any JSON', { output: { type: 'number' } }, () => 7)
+  mcp.tool('list', { output: z.array(z.number()) }, () => [1])
+  mcp.tool('free list', {}, () => [1, { a: 2 }])
+  mcp.tool('free object', {}, (): Shape => ({ sides: 3 }))
+  mcp.tool('free promise', {}, async (): Promise<Shape> => ({ sides: 3 }))
+  mcp.tool('free generator', {}, async function * (): AsyncGenerator<string, Shape> { return { sides: 3 } })
+  mcp.tool('free block', {}, async () => ({ type: 'text', text: 'x' }))
+  mcp.tool('sometimes', {}, async function * ({ a }) {
+    yield 'text'
+    if (a === 1) return
+    return { a }
+  })
+
+  // @ts-expect-error the value has another type
+  mcp.tool('wrong value', { output }, () => ({ n: 'one' }))
+  // @ts-expect-error something must be returned
+  mcp.tool('nothing', { output }, () => {})
+  // @ts-expect-error a number is no chunk
+  mcp.tool('wrong chunk', {}, async function * () { yield 7 })
+  // @ts-expect-error an image has data
+  mcp.tool('wrong block', {}, async function * () { yield { type: 'image', mimeType: 'image/png' } })
+}
+
+export function registrations ({ mcp }: FastifyInstance): void {
+  const removed: boolean = mcp.tool('handle', {}, () => 'x').remove()
+  mcp.tool(removed ? 'a' : 'b', { timeout: 1, collect: false, annotations: { readOnlyHint: true }, _meta: {} }, () => 'x')
+  // @ts-expect-error not a part of a definition
+  mcp.tool('a', { descripton: 'x' }, () => 'x')
+  // @ts-expect-error a name is a string
+  mcp.tool(7, {}, () => 'x')
+  // @ts-expect-error a handler is a function
+  mcp.tool('a', {}, 'x')
+  // @ts-expect-error not a schema
+  mcp.tool('a', { input: 'object' }, () => 'x')
+  // @ts-expect-error the argument has another name
+  mcp.tool('a', { input: z.object({ name: z.string() }) }, ({ nmae }) => String(nmae))
+}
+
+export const options: McpOptions[] = [
+  {},
+  { auth: false, sessions: false, paths: { sse: false } },
+  { auth: { verify: async token => token === 'x' ? { id: 'x' } : null } },
+  // @ts-expect-error not an option
+  { stream: {} },
+  // @ts-expect-error milliseconds are a number
+  { streams: { keepAlive: '15s' } },
+  // @ts-expect-error a principal has an id
+  { auth: { verify: () => ({ name: 'x' }) } }
+]
