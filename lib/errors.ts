@@ -31,7 +31,6 @@ const catalogue = {
   FST_MCP_NOT_ACCEPTABLE: ['The Accept header must allow %s', 406, TRANSPORT],
   FST_MCP_MEDIA_TYPE_UNSUPPORTED: ['The media type of the body must be application/json', 415, TRANSPORT],
   FST_MCP_BODY_TOO_LARGE: ['The body is larger than %s bytes', 413, TRANSPORT],
-  FST_MCP_BODY_REFUSED: ['The body was refused: %s', 400, TRANSPORT],
   FST_MCP_HEADER_INVALID: ['Header %s is malformed or longer than %s characters', 400, TRANSPORT],
   FST_MCP_REVISION_UNSUPPORTED: ['Protocol version "%s" is not served here; served: %s', 400, TRANSPORT],
 

@@ -96,12 +96,11 @@ function describe (issue: z.core.$ZodIssue, given: unknown): string {
   // Of several forms the one that came furthest says what is wrong.
   if (issue.code === 'invalid_union') {
     const branches = issue.errors.flat().map(inner => ({ ...inner, path: [...issue.path, ...inner.path] }))
-    const deepest = branches.sort((a, b) => b.path.length - a.path.length)[0]
-    if (deepest !== undefined) return describe(deepest, given)
+    return describe(branches.reduce((deepest, branch) => branch.path.length > deepest.path.length ? branch : deepest), given)
   }
   const name = issue.path.join('.')
   if (issue.code === 'unrecognized_keys') return `\`${[...issue.path, issue.keys[0]].join('.')}\` is not an option`
-  const value = issue.path.reduce<unknown>((object, key) => typeof object === 'object' && object !== null ? Reflect.get(object, key) : undefined, given)
+  const value = issue.path.reduce<unknown>((object, key) => Reflect.get(Object(object), key), given)
   return `\`${name}\` ${issue.message}, got ${quote(value, issue.path[0] === 'auth')}`
 }
 

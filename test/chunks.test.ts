@@ -1,3 +1,4 @@
+import { ToolError } from 'fastify-mcp-sse'
 import t, { type Test } from 'tap'
 import { profileOf, type Revision } from '../lib/eras/revisions.ts'
 import { type CallToolResult, type Chunk, Collector, CONTENT_META, isContentBlock, nextAbove, Progress } from '../lib/tools/chunk.ts'
@@ -36,6 +37,12 @@ t.test('chunks count whole steps until the tool reports its own, and then rise b
 
   const negative = new Progress()
   t.strictSame([negative.report(-7), negative.report(0)], [nextAbove(-1), 0], '`last` starts below 0')
+})
+
+t.test('what is no number reports nothing, and what follows still counts', async t => {
+  const progress = new Progress()
+  const sent = [progress.report(1), progress.report(NaN), progress.report(Infinity), progress.report(-Infinity), progress.report(2)]
+  t.strictSame(sent, [1, nextAbove(1), nextAbove(nextAbove(1)), nextAbove(nextAbove(nextAbove(1))), 2])
 })
 
 t.test('progress rises strictly, whatever a tool yields', async t => {
@@ -203,4 +210,41 @@ t.test('nothing is streamed without a progress token, and the result is the same
       { result: { content: [text('ab')] } }
     ], `the token ${JSON.stringify(progressToken)} comes back as it was sent`)
   }
+})
+
+t.test('a handler that does not yield reports its progress, as far as JSON can say it', async t => {
+  const app = await createApp(t)
+  app.mcp.tool('report', {}, async (_args, { progress }) => {
+    await progress(1, 4, 'one')
+    await progress(2, NaN)
+    await progress(Number.MAX_VALUE)
+    await progress(3)
+    return 'done'
+  })
+  const client = await Client.connect(app)
+  const { messages } = await client.post({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'report', _meta: { progressToken: 't' } } })
+  t.strictSame(messages.slice(0, -1).map(({ params }) => params), [
+    { progressToken: 't', progress: 1, total: 4, message: 'one' },
+    { progressToken: 't', progress: 2 },
+    { progressToken: 't', progress: Number.MAX_VALUE }
+  ], 'nothing can rise above the last')
+  t.match(messages.at(-1), { result: { content: [text('done')] } })
+})
+
+t.test('a result that JSON cannot say is an error of the server, not of the connection', async t => {
+  const app = await createApp(t)
+  app.mcp.tool('bigint', {}, () => ({ type: 'text', text: 'x', _meta: { n: 1n } }))
+  const client = await Client.connect(app)
+  t.match(await client.call('bigint'), { error: { code: -32603, message: 'Internal error', data: { code: 'FST_MCP_INTERNAL' } } })
+  t.match(await client.request('ping'), { result: {} })
+})
+
+t.test('a `ToolError` is told to the model, any other throw in general', async t => {
+  const app = await createApp(t)
+  app.mcp.tool('told', {}, () => { throw new ToolError('no such folder') })
+  app.mcp.tool('hidden', {}, () => { throw new Error('password') })
+  const client = await Client.connect(app)
+  t.strictSame((await client.call('told')).result, { content: [text('no such folder')], isError: true })
+  t.match((await client.call('hidden')).result, { content: [{ text: /^Tool "hidden" failed; / }], isError: true })
+  t.equal(new ToolError('x').name, 'ToolError')
 })

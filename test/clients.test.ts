@@ -12,6 +12,7 @@ import type { McpOptions } from 'fastify-mcp-sse'
 import t, { type Test } from 'tap'
 import { z } from 'zod'
 import { createApp, listen, type RpcMessage, send, until, within } from './client.ts'
+import { gate } from './sockets.ts'
 
 interface CallOptions {
   onprogress?: (progress: { message?: string }) => void
@@ -89,13 +90,6 @@ const overSse: Record<string, Connect> = {
 }
 
 const everyone = { ...overHttp, ...overSse }
-
-/** A door that a test opens. */
-function gate () {
-  let open = (): void => {}
-  const opened = new Promise<void>(resolve => { open = resolve })
-  return { opened, open }
-}
 
 interface Served {
   app: FastifyInstance

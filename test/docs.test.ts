@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { connect as connectSocket } from 'node:net'
 import { dirname, join } from 'node:path'
+import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import ts from 'typescript'
 import { ACCEPT, Client, createApp, EventStream, listen, type Reply, send, SseClient, until } from './client.ts'
@@ -35,6 +36,7 @@ for (const page of shown) {
         t.equal(snippet.code.trim(), real, where)
       }
     }
+    await runner.end()
     if (writes) writeFileSync(join(root, page), text)
   })
 }
@@ -88,7 +90,7 @@ function anchorsOf (text: string): string[] {
 t.test('docs/options.md shows each option, its default and its sentence', async t => {
   const rows = rowsOf(optionsSchema, '')
   t.ok(rows.length > 30)
-  const table = ['| option | default | |', '|---|---|---|', ...rows].join('\n')
+  const table = ['| option | default | what it is |', '|---|---|---|', ...rows].join('\n')
   const text = read('docs/options.md')
   const found = /^\| option .+\n(?:\|.*\n)+/m.exec(text)?.[0] ?? ''
   if (writes) writeFileSync(join(root, 'docs/options.md'), text.replace(found, `${table}\n`))
@@ -106,8 +108,8 @@ function rowsOf (schema: Described, prefix: string): string[] {
   return Object.entries(schema.shape ?? {}).flatMap(([name, field]) => {
     const path = `${prefix}${name}`
     const { description, def } = field
-    const value = def?.type === 'default' ? `\`${JSON.stringify(def.defaultValue)}\`` : ''
-    return [...(description === undefined ? [] : [`| \`${path}\` | ${value} | ${description} |`]), ...rowsOf(objectIn(field), `${path}.`)]
+    const value = def?.type === 'default' ? `\`${JSON.stringify(def.defaultValue)}\` ` : ''
+    return [...(description === undefined ? [] : [`| \`${path}\` | ${value}| ${description} |`]), ...rowsOf(objectIn(field), `${path}.`)]
   })
 }
 
@@ -187,7 +189,14 @@ t.test('the section "Bad input" of docs/errors.md says what is answered', async 
     },
     'no session id': () => send(url, '/mcp', { method: 'POST', headers: { accept: ACCEPT }, body: ping }),
     'an unknown session id, also `__proto__`': () => client.post(ping, { 'mcp-session-id': '__proto__' }),
-    'a session of HTTP+SSE that has ended': () => send(url, '/messages?sessionId=gone', { method: 'POST', body: ping }),
+    'a POST to `/messages` while the stream is away': async () => {
+      const { status } = await postAfterLeaving(app, url)
+      return `${status} the answer waits`
+    },
+    'the same after `sessions.replay.window`': async () => {
+      const app = await createApp(t, { sessions: { replay: { window: 10 } } })
+      return await postAfterLeaving(app, await listen(app), () => app.mcp.stats().sessions === 0)
+    },
     'an unknown `MCP-Protocol-Version`': () => client.post(ping, { 'mcp-protocol-version': '2020-01-01' }),
     'a `Last-Event-ID` above `limits.header`': () => send(url, '/sse', { headers: { accept: ACCEPT, 'last-event-id': 'x'.repeat(1_025) } }),
     'a `Last-Event-ID` that is none of ours': async () => {
@@ -225,6 +234,14 @@ t.test('the section "Bad input" of docs/errors.md says what is answered', async 
   t.match(await client.request('ping'), { result: {} }, 'the session that sent all this goes on')
   await sse.close()
 })
+
+async function postAfterLeaving (app: FastifyInstance, url: string, isTime = () => true): Promise<Reply> {
+  const client = await SseClient.connect(url)
+  const { streams } = app.mcp.stats()
+  await client.close()
+  await until(() => app.mcp.stats().streams < streams && isTime(), 'the loss of the stream')
+  return await client.post({ jsonrpc: '2.0', id: 1, method: 'ping' })
+}
 
 /** What Node answers to bytes that no client library would send. */
 async function raw (url: string, text: string): Promise<string> {

@@ -174,6 +174,12 @@ t.test('`origins` names the pages that are served beside the own ones', async t 
   }
 })
 
+t.test('an origin that no page could send is refused at boot', async t => {
+  for (const origin of ['https://app.example/', 'https://app.example/a', 'https://app.example?a', 'https://me@app.example', 'app.example', 'null', '*', '']) {
+    await t.rejects(createApp(t, { origins: [origin] }), { code: 'FST_MCP_OPTION_INVALID', message: /`origins\.0` must be an origin/ }, origin)
+  }
+})
+
 t.test('`auth: false` serves everybody, but no page of a host name that may be rebound', async t => {
   const { app, url } = await serve(t, { auth: false })
   await judge(t, url, {
@@ -356,7 +362,7 @@ t.test('whatever else `auth.verify` does keeps everybody out', async t => {
     ['a rejection', async () => { throw new TypeError('secret reason') }, crash],
     ['a rejection with no error', () => Promise.reject('secret reason'), crash], // eslint-disable-line prefer-promise-reject-errors
     ['a rejection with nothing', () => Promise.reject(), crash], // eslint-disable-line prefer-promise-reject-errors
-    ['a throw with a status', () => { throw Object.assign(new TypeError('secret reason'), { statusCode: 503 }) }, crash]
+    ['a throw with a status', () => { throw Object.assign(new TypeError('secret reason'), { statusCode: 401 }) }, crash]
   ]
   for (const [name, verify, { status, code }] of outcomes) {
     const { url } = await serve(t, { auth: { verify } })
@@ -488,6 +494,16 @@ t.test('over HTTP+SSE the session of another principal cannot be told from an un
   t.strictSame((await alice.request('ping')).result, {}, 'nothing of it touched the session')
   t.equal(app.mcp.stats().sessions, 3)
   await alice.close()
+})
+
+t.test('a message that names no session, or more than one, is refused', async t => {
+  const { url } = await serve(t)
+  const { endpoint, close } = await SseClient.connect(url).then(client => ({ endpoint: client.endpoint, close: () => client.close() }))
+  for (const path of ['/messages', '/messages?sessionid=a', `${endpoint}&sessionId=a`]) {
+    const reply = await send(url, path, { method: 'POST', body: PING })
+    t.match({ ...reply, code: codeOf(reply) }, { status: 400, code: 'FST_MCP_SESSION_REQUIRED' }, path)
+  }
+  await close()
 })
 
 t.test('over HTTP+SSE a second token of the same principal posts and resumes like the first', async t => {

@@ -1,6 +1,8 @@
+import { memoryStore, type ToolContext } from 'fastify-mcp-sse'
 import t from 'tap'
 import { z } from 'zod'
-import type { LogLevel } from '../lib/store/store.ts'
+import { nameStream, readEventId, requestOf } from '../lib/eras/event-id.ts'
+import type { LogLevel, Store } from '../lib/store/store.ts'
 import { Client, createApp, EventStream, listen, REVISIONS, type RpcMessage, send, SseClient, until } from './client.ts'
 
 const LATEST = '2025-11-25'
@@ -432,4 +434,131 @@ t.test('a server that is full says so, and when to come back', async t => {
   const again = await EventStream.open(base, '/mcp', { headers: client.headers })
   t.equal(again.status, 200)
   await again.close()
+})
+
+t.test('the name of a stream tells the one request that it answers', async t => {
+  for (const id of [0, -7, Number.MAX_SAFE_INTEGER, '', '7', 'a.b_c', '\0é😀', 'x'.repeat(256)]) {
+    const name = nameStream('node1', [id])
+    t.strictSame(readEventId(`${name}_12`), { stream: name, seq: 12 }, String(id).slice(0, 20))
+    t.equal(requestOf(name), id)
+  }
+  for (const ids of [[], [1, 2]]) t.equal(requestOf(nameStream('node1', ids)), undefined)
+})
+
+t.test('a tool that goes on after its call is told that nobody listens', async t => {
+  const app = await createApp(t)
+  let later: ToolContext | undefined
+  app.mcp.tool('leak', {}, (_args, context) => {
+    later = context
+    return 'done'
+  })
+  await (await Client.connect(app)).call('leak', {}, 'token')
+  t.strictSame([later?.progress(1), later?.log.emergency('x'), later?.closeStream()], [false, false, false])
+})
+
+t.test('a call that is cancelled before its tool runs gets no answer either', async t => {
+  const app = await createApp(t)
+  const base = await listen(app)
+  let check = (): void => {}
+  const input = z.object({}).refine(() => new Promise<boolean>(resolve => { check = () => resolve(true) }))
+  const signals: boolean[] = []
+  app.mcp.tool('plain', { input }, () => 'x')
+  app.mcp.tool('later', { input }, async (_args, { signal }) => { signals.push(signal.aborted) })
+  const client = await Client.connect(base)
+  for (const name of ['plain', 'later']) {
+    const answer = client.post({ jsonrpc: '2.0', id: name, method: 'tools/call', params: { name, arguments: {} } })
+    await until(() => app.mcp.stats().calls === 1, 'the call')
+    await client.cancel(name)
+    check()
+    t.match(await answer, { status: 202, text: '' }, name)
+  }
+  t.strictSame(signals, [true])
+})
+
+t.test('a tool knows its principal', async t => {
+  const app = await createApp(t, { auth: { tokens: [{ token: 'secret', principal: 'me', scopes: ['s'] }] } })
+  app.mcp.tool('who', {}, (_args, { principal }) => JSON.stringify(principal))
+  const client = await Client.connect(app, { headers: { authorization: 'Bearer secret' } })
+  t.match(await client.call('who'), { result: { content: [{ text: '{"id":"me","scopes":["s"]}' }] } })
+})
+
+t.test('what a hook of the host refuses keeps its status and becomes a JSON-RPC error', async t => {
+  const app = await createApp(t)
+  const thrown = new Map<string, unknown>()
+  app.addHook('preHandler', async ({ headers }) => { throw thrown.get(String(headers['x-case'])) })
+  const refusal = (statusCode: unknown) => Object.assign(new Error('said the host'), { statusCode })
+  const cases: [error: unknown, status: number, code: string][] = [
+    [refusal(429), 429, 'FST_MCP_REFUSED_BY_HOST'], [refusal(400), 400, 'FST_MCP_REFUSED_BY_HOST'], [refusal(499), 499, 'FST_MCP_REFUSED_BY_HOST'],
+    [refusal(500), 500, 'FST_MCP_INTERNAL'], [refusal(200), 500, 'FST_MCP_INTERNAL'], [refusal('429'), 500, 'FST_MCP_INTERNAL'],
+    [new Error('said the host'), 500, 'FST_MCP_INTERNAL'], ['text', 500, 'FST_MCP_INTERNAL']
+  ]
+  for (const [index, [error, status, code]] of cases.entries()) {
+    thrown.set(String(index), error)
+    const reply = await send(app, '/mcp', { method: 'POST', body: ping(1), headers: { 'x-case': String(index) } })
+    const message = code === 'FST_MCP_INTERNAL' ? 'Internal error' : 'said the host'
+    t.match(reply, { status, messages: [{ error: { message, data: { code } } }] }, String(index))
+  }
+})
+
+/** A store as it would be behind a socket: every answer comes later, and what it gives is a copy. */
+function laterStore (): Store {
+  const later = async <T>(value: T): Promise<Awaited<T>> => {
+    await new Promise(resolve => setImmediate(resolve))
+    return structuredClone(await value)
+  }
+  return {
+    open (limits) {
+      const { sessions, events, close } = memoryStore().open(limits)
+      const records = new Map<string, Awaited<ReturnType<typeof sessions.get>>>()
+      return {
+        sessions: {
+          get size () { return sessions.size },
+          create (record) {
+            records.set(record.id, structuredClone(record))
+            return later(sessions.create(record))
+          },
+          async get (id) { return await later(sessions.get(id)) && later(records.get(id)) },
+          update: async record => { records.set(record.id, await later(record)) },
+          touch: id => later(sessions.touch(id)),
+          delete: id => later(sessions.delete(id))
+        },
+        events: {
+          append: (session, event) => events.append(session, event),
+          hold: (session, stream) => events.hold(session, stream),
+          release: (session, stream) => events.release(session, stream),
+          finish: (session, stream) => events.finish(session, stream),
+          after: (session, stream, seq) => later(events.after(session, stream, seq))
+        },
+        close
+      }
+    }
+  }
+}
+
+t.test('a store that answers later serves the same', async t => {
+  const app = await createApp(t, { store: laterStore() })
+  app.mcp.tool('log', {}, async function * (_args, { log }) {
+    log.debug('quiet')
+    yield 'a'
+  })
+  const base = await listen(app)
+  const client = await Client.connect(base)
+  t.match(await client.request('logging/setLevel', { level: 'debug' }), { result: {} })
+  const { messages, events } = await client.post({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'log', _meta: { progressToken: 't' } } })
+  t.match(messages, [{ params: { data: 'quiet' } }, { params: { message: 'a' } }, { id: 1 }])
+  const rest = await client.get(events[1]?.id)
+  t.match([await rest.message(), await rest.message()], messages.slice(1), 'replayed')
+  await rest.closed
+
+  const sse = await SseClient.connect(base)
+  await sse.call('log')
+  await sse.close()
+  const back = await EventStream.open(base, '/sse', { headers: { 'last-event-id': sse.stream.events[1]?.id ?? '' } })
+  t.match(await back.next(), { event: 'endpoint', data: sse.endpoint })
+  t.match(await back.message(), sse.stream.messages.at(-1))
+  await back.close()
+
+  t.match(await client.post({ jsonrpc: '2.0', id: 9, method: 'initialize', params: { protocolVersion: LATEST } }), { status: 400 })
+  t.equal((await client.delete()).status, 200)
+  t.equal((await client.post(ping(1))).status, 404)
 })

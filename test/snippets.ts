@@ -63,9 +63,13 @@ export function moduleOf (snippet: Snippet): string {
   return `${imports.map(([, line]) => line).join('\n')}\ndeclare const app: import('fastify').FastifyInstance\n${snippet.code}\nexport {}\n`
 }
 
+function clean (text: string): string {
+  return text.replace(/[ \r]+$/gm, '').trim()
+}
+
 /** What differs from run to run, made equal. */
-export function normalize (text: string): string {
-  return text.replaceAll('\r\n', '\n').trim()
+function normalize (text: string): string {
+  return clean(text)
     .replace(/(sessionId=|mcp-session-id: |id: )[\w-]{24}/g, '$1SESSION')
     .replace(/\b[0-9a-f]{8}[0-9a-z]+((?:\.[is][\w-]+)?_\d)/g, 'STREAM$1')
     .replace(/^date: .*$/gim, 'date: DATE')
@@ -96,16 +100,23 @@ class Terminal {
   /** What it printed since it was last asked: the expected text as soon as that is there, else all that comes. */
   async read (expected: string): Promise<string> {
     const fresh = (): string => this.#output.slice(this.#read)
-    const settled = (): boolean => this.isOver || normalize(fresh()) === normalize(expected)
-    await until(settled, 'the output').catch(() => {})
+    const isThere = (): boolean => expected.trim() !== '' && normalize(fresh()) === normalize(expected)
+    // Nothing is expected while the pages are written: then whatever came in this time is it.
+    const patience = expected.trim() === '' ? 3_000 : 20_000
+    await within(until(() => this.isOver || isThere(), 'the output'), 'the output', patience).catch(() => {})
     const text = fresh()
     this.#read = this.#output.length
     return text
   }
 
   async end (): Promise<void> {
-    // The curl is a child of this bash, in a group of their own.
-    if (!this.isOver && this.process.pid !== undefined) process.kill(-this.process.pid, 'SIGKILL')
+    const { pid } = this.process
+    try {
+      // The curl is a child of this bash, in a group of their own.
+      if (!this.isOver && pid !== undefined) process.kill(-pid, 'SIGKILL')
+    } catch {
+      // It ended a moment ago.
+    }
     await this.#closed
   }
 }
@@ -116,6 +127,7 @@ export class Page {
   readonly #folder: string
   readonly #env: Record<string, string> = {}
   readonly #terminals: Terminal[] = []
+  readonly #apps: FastifyInstance[] = []
   #app: FastifyInstance | undefined
   #url: string | undefined
   #printed: (expected: string) => string | Promise<string> = () => ''
@@ -145,6 +157,11 @@ export class Page {
     return isProgram(snippet) ? await this.#program(code) : await this.#fragment(code)
   }
 
+  /** Whether every app of the page could start. */
+  async end (): Promise<void> {
+    for (const app of this.#apps) await app.ready()
+  }
+
   async #program (code: string): Promise<undefined> {
     const file = join(this.#folder, `program${++this.#count}.mjs`)
     await writeFile(file, code)
@@ -157,19 +174,19 @@ export class Page {
     const names = Object.keys(PROVIDED).filter(name => !imports.some(line => new RegExp(`\\b${name}\\b`).test(line)))
     const source = `${imports.join('\n')}\nexport default async ({ app, console, ${names.join(', ')} }) => {\n${body}\n}\n`
     const file = join(this.#folder, `fragment${++this.#count}.mjs`)
-    const { outputText } = ts.transpileModule(source, { compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true } })
-    await writeFile(file, outputText)
+    const compilerOptions = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true }
+    await writeFile(file, ts.transpileModule(source, { compilerOptions }).outputText)
     let printed = ''
     const log = (...values: unknown[]): void => { printed += `${format(...values)}\n` }
     const app = code.includes('.register(mcp') ? this.#useApp(Fastify()) : await this.#ready()
     const { default: run } = await import(pathToFileURL(file).href)
     await within(run({ ...PROVIDED, app, console: { log } }), 'the end of a fragment')
-    await app.ready()
     this.#printed = () => printed
   }
 
   #useApp (app: FastifyInstance): FastifyInstance {
     this.#t.teardown(() => app.close())
+    this.#apps.push(app)
     this.#app = app
     return app
   }
@@ -191,22 +208,22 @@ export class Page {
       this.#printed = expected => terminal.read(expected)
     } else {
       const terminal = new Terminal(`${script}printf %s "$${variable}"`, this.#env)
-      const value = (await terminal.read('')).replace(/.*paste-yours/, this.#endpoint())
+      const value = (await terminal.read('')).replace(/.*paste-yours/, () => this.#paste(variable))
       if (value === '') throw new Error(`$${variable} is empty`)
       this.#env[variable] = value
     }
+  }
+
+  /** What a reader copies from a terminal. */
+  #paste (variable: string): string {
+    if (variable === 'ENDPOINT') return /^data: (\/messages.+)$/m.exec(this.#open().output)?.[1] ?? ''
+    return this.#terminals.at(-1)?.output.match(/^id: .+$/gm)?.at(-1)?.slice('id: '.length) ?? ''
   }
 
   #open (): Terminal {
     const terminal = this.#terminals.find(({ isOver, output }) => !isOver && output.includes('event: endpoint'))
     if (terminal === undefined) throw new Error('no stream is open')
     return terminal
-  }
-
-  /** What a reader pastes from the stream in the other terminal. */
-  #endpoint (): string {
-    const terminal = this.#terminals.find(({ isOver, output }) => !isOver && output.includes('event: endpoint'))
-    return /^data: (\/messages.+)$/m.exec(terminal?.output ?? '')?.[1] ?? ''
   }
 
   async #call (call: string): Promise<{ text: string, result: unknown }> {
@@ -237,9 +254,24 @@ function readCall (call: string): { name: string, args: object } {
 function differentJson (shown: string, real: unknown): string | undefined {
   // A request id in the text of a failure is another each time.
   const equalized = (text: string): unknown => text.trim() === '' ? undefined : JSON.parse(normalize(text))
-  return isDeepStrictEqual(equalized(shown), equalized(JSON.stringify(real))) ? undefined : JSON.stringify(real, null, 2)
+  return isDeepStrictEqual(equalized(shown), equalized(JSON.stringify(real))) ? undefined : layOut(real)
 }
 
 function differentText (shown: string, real: string): string | undefined {
-  return normalize(shown) === normalize(real) ? undefined : real.replaceAll('\r\n', '\n').trim()
+  return normalize(shown) === normalize(real) ? undefined : clean(real)
+}
+
+const WIDTH = 110
+
+/** JSON as somebody would write it: on one line where there is room. */
+function layOut (value: unknown, indent = ''): string {
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value)
+  const deeper = `${indent}  `
+  const [open, close] = Array.isArray(value) ? ['[', ']'] : ['{ ', ' }']
+  const parts = Array.isArray(value)
+    ? value.map(item => layOut(item, deeper))
+    : Object.entries(value).map(([key, item]) => `${JSON.stringify(key)}: ${layOut(item, deeper)}`)
+  const line = `${open}${parts.join(', ')}${close}`
+  if (line.length + indent.length <= WIDTH && !line.includes('\n')) return line
+  return `${open.trim()}\n${deeper}${parts.join(`,\n${deeper}`)}\n${indent}${close.trim()}`
 }

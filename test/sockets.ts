@@ -1,11 +1,11 @@
 // What the streaming tests share: every transport in one shape, doors that a test opens, and a server that is plain node:http.
 import { once } from 'node:events'
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, Socket } from 'node:net'
 import type { FastifyInstance, FastifyServerOptions } from 'fastify'
 import type { McpOptions } from 'fastify-mcp-sse'
 import type { Test } from 'tap'
-import { Client, createApp, type EventStream, listen, type RpcMessage, SseClient } from './client.ts'
+import { ACCEPT, Client, createApp, EventStream, listen, type RequestInit, type RpcMessage, send, SseClient, within } from './client.ts'
 
 /** A door that a test opens. */
 export function gate () {
@@ -34,8 +34,14 @@ export interface Peer {
   readonly sessionId: string | undefined
   /** Resolves with the head of the response: with a progress token, once the tool told something. */
   start (tool: string, args?: object, progressToken?: string | number): Promise<Ongoing>
+  /** Starts a call whose answer nobody reads. Over HTTP+SSE it gets a session of its own. */
+  startDeaf (tool: string, args?: object): Promise<{ id: number, deaf: DeafClient, cancel: () => Promise<unknown> }>
+  /** Comes back for what follows an event. */
+  resume (lastEventId: string): Promise<EventStream>
   cancel (id: number): Promise<unknown>
-  ping (): Promise<RpcMessage>
+  /** Ends the session, over Streamable HTTP alone. */
+  end (): Promise<unknown>
+  request (method: string, params?: object): Promise<RpcMessage>
 }
 
 const PROGRESS = 'notifications/progress'
@@ -50,38 +56,55 @@ function ongoing (id: number, progressToken: string | number | undefined, stream
   }
 }
 
-const callOf = (id: number, name: string, args: object, progressToken?: string | number): object =>
+const callOf = (id: number, name: string, args: object = {}, progressToken?: string | number): object =>
   ({ jsonrpc: '2.0', id, method: 'tools/call', params: { name, arguments: args, ...(progressToken !== undefined && { _meta: { progressToken } }) } })
 
-function overHttp (client: Client): Peer {
+function overHttp (url: string, client: Client): Peer {
   return {
     sessionId: client.sessionId,
-    async start (tool, args = {}, progressToken) {
+    async start (tool, args, progressToken) {
       const id = client.nextId()
       return ongoing(id, progressToken, await client.stream(callOf(id, tool, args, progressToken)))
     },
+    async startDeaf (tool, args) {
+      const id = client.nextId()
+      const deaf = await DeafClient.ask(url, '/mcp', { method: 'POST', headers: client.headers, body: callOf(id, tool, args, id) })
+      return { id, deaf, cancel: () => client.cancel(id) }
+    },
+    resume: lastEventId => client.get(lastEventId),
     cancel: id => client.cancel(id),
-    ping: () => client.request('ping')
+    end: () => client.delete(),
+    request: (method, params) => client.request(method, params)
   }
 }
 
-function overSse (client: SseClient): Peer {
+function overSse (url: string, client: SseClient): Peer {
   return {
-    sessionId: undefined,
-    async start (tool, args = {}, progressToken) {
+    sessionId: new URL(client.endpoint, url).searchParams.get('sessionId') ?? undefined,
+    async start (tool, args, progressToken) {
       const id = client.nextId()
       await client.post(callOf(id, tool, args, progressToken))
       return ongoing(id, progressToken, client.stream)
     },
+    async startDeaf (tool, args) {
+      const id = client.nextId()
+      const deaf = await DeafClient.ask(url, '/sse')
+      const [, endpoint = ''] = /^data: (.*)$/m.exec(await deaf.readTo('\n\n')) ?? []
+      const post = (body: object) => send(url, endpoint, { method: 'POST', body })
+      await post(callOf(id, tool, args, id))
+      return { id, deaf, cancel: () => post({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: id } }) }
+    },
+    resume: lastEventId => EventStream.open(url, '/sse', { headers: { 'last-event-id': lastEventId } }),
     cancel: id => client.notify('notifications/cancelled', { requestId: id }),
-    ping: () => client.request('ping')
+    end: () => client.close(),
+    request: (method, params) => client.request(method, params)
   }
 }
 
 /** Connects a client over one transport. */
 export async function connect (url: string, transport: Transport): Promise<Peer> {
-  if (transport === 'http+sse') return overSse(await SseClient.connect(url))
-  return overHttp(await Client.connect(url, { revision: transport === 'stateless' ? '2025-11-25' : transport }))
+  if (transport === 'http+sse') return overSse(url, await SseClient.connect(url))
+  return overHttp(url, await Client.connect(url, { revision: transport === 'stateless' ? '2025-11-25' : transport }))
 }
 
 export interface Served {
@@ -112,31 +135,96 @@ export async function serve (t: Test, transport: Transport, options: McpOptions 
   }
 }
 
-/** What a producer gets away with on plain node:http when nobody reads: bytes written until `write` says no and stays at it. */
-export interface Floor {
-  readonly url: string
-  /** Bytes that were written to the response of the last request. */
+/** What a server wrote, and what of it never left its process. */
+export interface Output {
   written: number
+  held: number
 }
 
-/** Writes `frame` again and again to whoever asks, and waits for `drain` whenever `write` says no. */
-export async function rawServer (t: Test, frame: string): Promise<Floor> {
-  const floor = { url: '', written: 0 }
+/** Bytes that left this process for a socket. */
+export function leftFor (socket: Socket): number {
+  return socket.bytesWritten - socket.writableLength
+}
+
+/** Plain node:http that writes `frame` to whoever asks until `write` says no, waits for `drain`, and goes on. */
+export async function rawServer (t: Test, frame: string, path?: string) {
+  let written = 0
+  const sockets: Socket[] = []
   const server = createServer(async (_request, response) => {
+    const { socket } = response
+    if (socket !== null) sockets.push(socket)
     response.writeHead(200, { 'content-type': 'text/event-stream' })
     const closed = once(response, 'close')
     while (!response.destroyed) {
-      floor.written += frame.length
+      written += frame.length
       if (!response.write(frame)) await Promise.race([once(response, 'drain'), closed])
     }
-  }).listen(0, '127.0.0.1')
+  })
+  server.listen(path === undefined ? { port: 0, host: '127.0.0.1' } : { path })
   await once(server, 'listening')
   t.after(() => {
     server.closeAllConnections()
     server.close()
   })
-  floor.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-  return floor
+  const address = server.address()
+  return {
+    url: typeof address === 'object' && address !== null ? `http://127.0.0.1:${address.port}` : '',
+    written: () => written,
+    output: (): Output => ({ written, held: written - leftFor(sockets[0] as Socket) })
+  }
+}
+
+/**
+ * A client that asks and then reads nothing at all until it is told to. It speaks HTTP/1.0, so that its body has no chunks.
+ * `where`: a base URL, or the path of a local socket.
+ */
+export class DeafClient {
+  readonly socket = new Socket()
+  #text = ''
+
+  static async ask (where: string, path: string, { method = 'GET', headers = {}, body }: RequestInit = {}): Promise<DeafClient> {
+    const client = new DeafClient()
+    client.socket.on('error', () => {})
+    // Before it connects: from then on a socket reads by itself.
+    client.socket.pause()
+    client.socket.connect(where.startsWith('http') ? { port: Number(new URL(where).port), host: '127.0.0.1' } : { path: where })
+    await once(client.socket, 'connect')
+    const text = body === undefined ? '' : JSON.stringify(body)
+    const sent = { host: 'localhost', accept: ACCEPT, 'content-type': 'application/json', 'content-length': text.length, ...headers }
+    const lines = Object.entries(sent).map(([name, value]) => `${name}: ${value}\r\n`)
+    client.socket.write(`${method} ${path} HTTP/1.0\r\n${lines.join('')}\r\n${text}`)
+    return client
+  }
+
+  /** Reads until the text holds `mark`, then no more. */
+  async readTo (mark: string): Promise<string> {
+    this.socket.setEncoding('latin1')
+    let searched = 0
+    while (!this.#text.includes(mark, searched)) {
+      searched = Math.max(0, this.#text.length - mark.length)
+      this.socket.resume()
+      const [chunk] = await within(once(this.socket, 'data'), mark)
+      this.socket.pause()
+      this.#text += chunk
+    }
+    return this.#text
+  }
+
+  /** Reads to the end of the connection. */
+  async readAll (): Promise<string> {
+    this.socket.setEncoding('latin1').on('data', chunk => { this.#text += chunk }).resume()
+    if (!this.socket.closed) await within(once(this.socket, 'close'), 'the end of a response')
+    return this.#text
+  }
+
+  close (): void {
+    this.socket.destroy()
+  }
+}
+
+/** The JSON-RPC messages of a body. */
+export function messagesIn (text: string): RpcMessage[] {
+  return [...text.matchAll(/^data: (\{.*)$/gm)].map(([, json]) => JSON.parse(json as string))
 }
 
 /** Numbers that look random and are the same in every run (mulberry32). */
@@ -161,4 +249,11 @@ export async function settles (value: () => number, ms = 100): Promise<number> {
     }
   }
   return last
+}
+
+/** Where the event with the nth message ends in a response. */
+export function endOfMessage (text: string, nth: number): number {
+  let end = 0
+  for (let count = 0; count < nth; count++) end = text.indexOf('\n\n', text.indexOf('data: {', end)) + 2
+  return end
 }

@@ -64,12 +64,14 @@ for (const transport of TRANSPORTS) {
       yield 'two'
     })
     const client = await peer()
-    const call = await client.start('quiet')
+    const { result } = await client.request('tools/call', { name: 'quiet' })
+    t.strictSame(result, { content: [{ type: 'text', text: 'one ' }, PNG, { type: 'text', text: 'two' }] })
+    const { stream, answer } = await client.start('quiet')
     if (transport === 'http+sse') {
-      t.match(await call.answer(), { result: { content: [{ text: 'one ' }, PNG, { text: 'two' }] } })
-      t.equal(call.stream.messages.filter(({ method }) => method !== undefined).length, 0)
+      await answer()
+      t.equal(stream.messages.filter(({ method }) => method !== undefined).length, 0)
     } else {
-      t.equal(call.stream.headers['content-type'], 'application/json; charset=utf-8')
+      t.equal(stream.headers['content-type'], 'application/json; charset=utf-8')
     }
   })
 
@@ -122,7 +124,7 @@ for (const transport of TRANSPORTS) {
     const quiet = Promise.all(['flat-out-quietly', 'flat-out-plain', 'flat-out-log'].map(async tool => (await peer()).start(tool)))
     for (const call of calls) t.match(await call.progress(), { progress: Number })
     await until(() => app.mcp.stats().calls === 6, 'all six to run')
-    t.strictSame((await other.ping()).result, {}, 'others are answered while six tools run flat out')
+    t.strictSame((await other.request('ping')).result, {}, 'others are answered while six tools run flat out')
     seen.open()
     for (const call of calls) t.notOk((await call.answer()).error)
     await quiet
@@ -386,13 +388,17 @@ t.test('the host on the way of a stream', async t => {
     })
     const reasons: unknown[] = []
     app.mcp.tool('parked', {}, async function * (_args, { signal }) {
-      yield 'one'
-      await once(signal, 'abort')
-      reasons.push(signal.reason.code)
+      try {
+        yield 'one'
+        await once(signal, 'abort')
+      } finally {
+        reasons.push(signal.reason.code)
+      }
     })
     const { stream } = await (await peer()).start('parked', {}, 1)
     t.equal(stream.status, 500)
     await until(() => reasons.length === 1, 'the tool to be told')
+    t.strictSame(reasons, ['FST_MCP_CLIENT_GONE'])
     t.strictSame(app.mcp.stats(), { sessions: 0, streams: 0, calls: 0, abandoned: 0 })
   })
 

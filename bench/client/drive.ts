@@ -2,17 +2,18 @@
 export type Lane = (done: (right: boolean) => void) => void
 
 export interface Drive {
-  calls: number
   seconds: number
   /** How long each call took, in milliseconds, ascending. */
   waits: number[]
 }
 
-/** Keeps every lane calling for some seconds. Throws when any answer was wrong. */
-export async function drive (lanes: Lane[], seconds: number): Promise<Drive> {
+/**
+ * Keeps every lane calling until `count` calls are made: a count and not a time, so that a busy machine makes the work
+ * longer but not less. Throws when any answer was wrong.
+ */
+export async function drive (lanes: Lane[], count: number): Promise<Drive> {
   const waits: number[] = []
   const begin = performance.now()
-  const end = begin + seconds * 1000
   await Promise.all(lanes.map(async lane => {
     await new Promise<void>((resolve, reject) => {
       let asked = performance.now()
@@ -20,14 +21,14 @@ export async function drive (lanes: Lane[], seconds: number): Promise<Drive> {
         const now = performance.now()
         if (!right) return reject(new Error('a call got a wrong answer'))
         waits.push(now - asked)
-        if (now >= end) return resolve()
+        if (waits.length > count - lanes.length) return resolve()
         asked = now
         lane(done)
       }
       lane(done)
     })
   }))
-  return { calls: waits.length, seconds: (performance.now() - begin) / 1000, waits: waits.sort((a, b) => a - b) }
+  return { seconds: (performance.now() - begin) / 1000, waits: waits.sort((a, b) => a - b) }
 }
 
 /** The value below which `share` (0 to 1) of an ascending list lies. */

@@ -4,8 +4,8 @@ import { SseSession } from '../client/sse-session.ts'
 import { type Scenario } from '../scenario.ts'
 
 const SIZES = {
-  full: { warm: 1.5, seconds: 2.5, sessions: 50 },
-  smoke: { warm: 0.1, seconds: 0.2, sessions: 3 }
+  full: { warm: 30_000, calls: 50_000, sessions: 50 },
+  smoke: { warm: 20, calls: 100, sessions: 3 }
 }
 
 function lane (session: SseSession): Lane {
@@ -19,16 +19,16 @@ function lane (session: SseSession): Lane {
 export const sseCalls: Scenario = {
   name: 'sse-calls',
   async run (server, size) {
-    const { warm, seconds, sessions } = SIZES[size]
+    const { warm, calls, sessions } = SIZES[size]
     const lanes = await Promise.all(Array.from({ length: sessions }, async () => lane(await SseSession.open(server.port))))
     await drive(lanes, warm)
     const before = await server.usage()
-    const { calls, seconds: took, waits } = await drive(lanes, seconds)
+    const { seconds, waits } = await drive(lanes, calls)
     const { cpu } = await server.usage()
     const work = `tools/call, HTTP+SSE, ${sessions} sessions`
     return [
       { work, unit: 'µs CPU per call', value: (cpu - before.cpu) / calls },
-      { work, unit: 'calls per second', value: calls / took },
+      { work, unit: 'calls per second', value: calls / seconds },
       { work, unit: 'ms, p99', value: percentile(waits, 0.99) }
     ]
   }

@@ -54,7 +54,7 @@ export interface ToolLimits {
 }
 
 /** A tool as `tools/list` shows it. */
-type Listing = Readonly<Record<string, unknown>>
+type Listing = Readonly<Record<string, unknown>> & { readonly name: string }
 
 interface Tool {
   readonly listing: Listing
@@ -71,7 +71,7 @@ export class Tools {
   readonly #tools = new Map<string, Tool>()
   readonly #limits: ToolLimits
   readonly #changed: () => void
-  #sorted: string[] | undefined
+  #sorted: Listing[] | undefined
   #isTelling = false
 
   constructor (limits: ToolLimits, changed: () => void) {
@@ -108,17 +108,13 @@ export class Tools {
 
   /** One page in the order of names, which stays put while tools come and go. Throws FST_MCP_CURSOR_INVALID. */
   list (cursor: unknown): { tools: Listing[], nextCursor?: string } {
-    const names = this.#sorted ??= [...this.#tools.keys()].sort()
+    const sorted = this.#sorted ??= [...this.#tools.values()].map(({ listing }) => listing).sort((a, b) => a.name < b.name ? -1 : 1)
     const after = cursor === undefined ? undefined : readCursor(cursor)
-    const found = after === undefined ? 0 : names.findIndex(name => name > after)
-    const start = found < 0 ? names.length : found
-    const page = names.slice(start, start + this.#limits.pageSize)
-    const last = page.at(-1)
-    const tools = page.flatMap((name): Listing[] => {
-      const tool = this.#tools.get(name)
-      return tool === undefined ? [] : [tool.listing]
-    })
-    return start + page.length < names.length && last !== undefined ? { tools, nextCursor: writeCursor(last) } : { tools }
+    const found = after === undefined ? 0 : sorted.findIndex(({ name }) => name > after)
+    const start = found < 0 ? sorted.length : found
+    const tools = sorted.slice(start, start + this.#limits.pageSize)
+    const last = tools.at(-1)
+    return start + tools.length < sorted.length && last !== undefined ? { tools, nextCursor: writeCursor(last.name) } : { tools }
   }
 
   /**

@@ -54,7 +54,7 @@ export function createAuthenticate (auth: AuthOptions | false | undefined): Auth
       if (timingSafeEqual(entry.hash, given)) found = entry.principal
     }
     if (found !== undefined) return found
-    return verify === undefined ? accept(null) : whenVerified(verify(token, request))
+    return verify === undefined ? accept(null) : ask(verify, token, request)
   }
 }
 
@@ -62,8 +62,16 @@ function hash (token: string): Buffer {
   return createHash('sha256').update(token).digest()
 }
 
-function whenVerified (principal: ReturnType<NonNullable<AuthOptions['verify']>>): Awaitable<Principal> {
-  return principal instanceof Promise ? principal.then(accept) : accept(principal)
+/** What `verify` throws is no refusal, whatever it is: an identity provider that is down must not look like a wrong token. */
+function ask (verify: NonNullable<AuthOptions['verify']>, token: string, request: FastifyRequest): Awaitable<Principal> {
+  const fail = (cause: unknown): never => { throw new errorCodes.FST_MCP_INTERNAL({ cause }) }
+  let principal: ReturnType<typeof verify>
+  try {
+    principal = verify(token, request)
+  } catch (error) {
+    return fail(error)
+  }
+  return principal instanceof Promise ? principal.then(accept, fail) : accept(principal)
 }
 
 function accept (principal: Principal | null | undefined | false): Principal {

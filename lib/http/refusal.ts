@@ -12,7 +12,7 @@ export function refuse (reply: FastifyReply, error: unknown, id?: RequestId): vo
   const { status, told } = translate(error, reply.request)
   reply.code(status)
   if (status === 401) reply.header('www-authenticate', told instanceof errorCodes.FST_MCP_TOKEN_INVALID ? 'Bearer error="invalid_token"' : 'Bearer')
-  if (status === 503) reply.header('retry-after', SECONDS_TO_RETRY)
+  if (status === 503 && !reply.hasHeader('retry-after')) reply.header('retry-after', SECONDS_TO_RETRY)
   if (status >= 500) reply.log.error({ err: error }, 'request failed')
   else reply.log.info({ refusal: toRpcError(told) }, 'request refused')
   reply.header('content-type', 'application/json; charset=utf-8').send(errorOf(id ?? unreadableId(reply.request), told))
@@ -30,14 +30,19 @@ function translate (error: unknown, request: FastifyRequest): { status: number, 
   // An error that answers a call from inside JSON-RPC has no status of its own: without a call it is a bad request.
   if (code !== 'FST_MCP_INTERNAL') return { status: toStatus(told) === 200 ? 400 : toStatus(told), told }
   const { statusCode = 500, message = '' } = error instanceof Error && 'statusCode' in error ? error : {}
-  if (typeof statusCode !== 'number' || statusCode < 400 || statusCode >= 500) return { status: 500, told }
-  return { status: statusCode, told: new errorCodes.FST_MCP_REFUSED_BY_HOST(message) }
+  if (typeof statusCode !== 'number' || !isRefusal(statusCode)) return { status: 500, told }
+  // Why the host itself failed is for its log alone.
+  return { status: statusCode, told: statusCode < 500 ? new errorCodes.FST_MCP_REFUSED_BY_HOST(message) : told }
+}
+
+function isRefusal (status: number): boolean {
+  return Number.isInteger(status) && status >= 400 && status < 600
 }
 
 function fromFastify (error: unknown, request: FastifyRequest): unknown {
   switch (error instanceof Error && 'code' in error ? error.code : undefined) {
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE': return new errorCodes.FST_MCP_MEDIA_TYPE_UNSUPPORTED({ cause: error })
-    case 'FST_ERR_CTP_BODY_TOO_LARGE': return new errorCodes.FST_MCP_BODY_TOO_LARGE(request.routeOptions.bodyLimit ?? 0, { cause: error })
+    case 'FST_ERR_CTP_BODY_TOO_LARGE': return new errorCodes.FST_MCP_BODY_TOO_LARGE(String(request.routeOptions.bodyLimit), { cause: error })
     default: return error
   }
 }

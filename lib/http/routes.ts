@@ -41,6 +41,7 @@ export interface RoutesOptions {
 
 type Handle = (request: FastifyRequest, reply: FastifyReply) => Awaitable<void>
 
+const MAX_TIMER = 2_147_483_647
 const METHODS: HTTPMethods[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
 
 /** Registers the routes in a scope of their own: body parser, error shape, guard and auth hold here alone. */
@@ -49,11 +50,13 @@ export function registerRoutes (scope: FastifyInstance, options: RoutesOptions):
   useBodyParser(scope, limits)
   scope.setErrorHandler((error, _request, reply) => refuse(reply, error))
 
+  // A host's limit for its handlers would break streams; a route can raise it but not lift it. Fastify's types do not show it here.
+  const handlerTimeout = Reflect.get(scope.initialConfig, 'handlerTimeout') > 0 ? MAX_TIMER : undefined
   const route = (url: string, transport: RequestMcp['transport'], handles: Partial<Record<string, Handle>>): void => {
     const onRequest = admit(transport, options)
     for (const method of METHODS) {
       const handle = handles[method] ?? refuseMethod(METHODS.filter(allowed => handles[allowed] !== undefined))
-      scope.route({ method, url, exposeHeadRoute: false, bodyLimit: limits.body, onRequest, handler: handlerOf(handle, limits.id) })
+      scope.route({ method, url, exposeHeadRoute: false, bodyLimit: limits.body, handlerTimeout, onRequest, handler: handlerOf(handle, limits.id) })
     }
   }
   const answer = (request: FastifyRequest, reply: FastifyReply): Answer => {
@@ -96,8 +99,8 @@ function admit (transport: RequestMcp['transport'], { guard, authenticate }: Rou
       request.mcp = { transport, principal, revision: null, session: null }
       done()
     }
-    // Whatever was thrown keeps the request out: `done` would let it in for an undefined.
-    const fail = (error: unknown): void => done(error instanceof Error ? error : new errorCodes.FST_MCP_INTERNAL({ cause: error }))
+    // Guard and auth throw errors of the catalogue alone; `done` would let the request in for an undefined.
+    const fail = (error: unknown): void => done(error as Error)
     try {
       guard(request)
       const principal = authenticate(request)
@@ -151,7 +154,8 @@ function sessionInQuery ({ query }: FastifyRequest): string | undefined {
 
 /** The path of the POST as the client sees it, whatever prefix or rewriting lies between. */
 function endpointOf (request: FastifyRequest, prefix: string, sse: string, messages: string) {
-  const path = (request.originalUrl.split('?')[0] ?? '').replace(/\/$/, '')
-  const base = path.endsWith(sse) ? path.slice(0, -sse.length) : prefix
+  const path = request.originalUrl.replace(/\/?(?:\?.*)?$/, '')
+  // The router may not care for case.
+  const base = path.toLowerCase().endsWith(sse.toLowerCase()) ? path.slice(0, -sse.length) : prefix
   return (sessionId: string): string => `${base}${messages}?sessionId=${sessionId}`
 }

@@ -108,14 +108,16 @@ export class Call implements Task {
   }
 
   /** Without a progress token there is nobody to tell, and so nothing to wait for. */
-  sendProgress ({ _meta, ...progress }: ProgressParams): Room {
+  sendProgress ({ progress, total, message, _meta }: ProgressParams): Room {
     if (this.#over || this.#reason !== undefined) return false
-    if (this.#progressToken === undefined || !Number.isFinite(progress.progress)) return true
+    if (this.#progressToken === undefined || !Number.isFinite(progress)) return true
     const block = _meta?.[CONTENT_META]
     const meta = isContentBlock(block) ? { [CONTENT_META]: this.profile.convertBlock(block) } : _meta
     return this.outbox.send(notificationOf('notifications/progress', {
       progressToken: this.#progressToken,
-      ...progress,
+      progress,
+      ...(Number.isFinite(total) && { total }),
+      message,
       ...(meta && { _meta: meta })
     }))
   }

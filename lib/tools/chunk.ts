@@ -72,10 +72,10 @@ export class Progress {
     return this.#last
   }
 
-  /** For a value that the tool reported: the value itself when it is higher than the last. */
+  /** For a value that the tool reported: the value itself when it is higher than the last, and a number at all. */
   report (value: number): number {
     this.#reported = true
-    this.#last = value > this.#last ? value : nextAbove(this.#last)
+    this.#last = Number.isFinite(value) && value > this.#last ? value : nextAbove(this.#last)
     return this.#last
   }
 }
