@@ -25,13 +25,6 @@ export class ServerProcess {
     return await hear<Usage>(this.#child)
   }
 
-  /** CPU, in microseconds, that the server spends while `work` runs. */
-  async cpuOf (work: () => Promise<unknown>): Promise<number> {
-    const before = await this.usage()
-    await work()
-    return (await this.usage()).cpu - before.cpu
-  }
-
   async stop (): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
     const gone = once(this.#child, 'exit')

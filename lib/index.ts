@@ -57,7 +57,7 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
     pool,
     streamable: new Streamable(served),
     httpSse: sessions === null ? null : new HttpSse(served, sessions),
-    hasSessions: sessions !== null
+    sessions
   }), { prefix })
 
   app.addHook('preClose', () => closeServer({ calls, sessions, pool, responses, store }))

@@ -220,8 +220,12 @@ for (const [transport, connect] of Object.entries(transports)) {
 
       for (const progressToken of [undefined, 'token', 0]) {
         for (const [name, args, expected] of calls) {
-          const { result, error } = judge(await peer.ask('tools/call', { name, arguments: args, _meta: { progressToken } }), 'CallToolResult')
-          if (name === 'blocks') t.strictSame(result.content.map(({ type }: { type: string }) => type), kindsOf(revision))
+          const told = await peer.ask('tools/call', { name, arguments: args, _meta: { progressToken } })
+          const { result, error } = judge(told, 'CallToolResult')
+          if (name === 'blocks') {
+            t.strictSame(result.content.map(({ type }: { type: string }) => type), kindsOf(revision))
+            t.equal(told.length, progressToken === undefined ? 1 : 9, 'each chunk was told')
+          }
           // Arguments that do not fit are told to the model from 2025-11-25 on.
           const toModel = revision === '2025-11-25' && !Array.isArray(args) && name === 'raw'
           t.equal(error ? 'error' : result.isError === true ? 'isError' : 'result', toModel && expected === 'error' ? 'isError' : expected, name)

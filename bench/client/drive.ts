@@ -1,19 +1,21 @@
+import type { Figure } from '../scenario.ts'
+import type { ServerProcess } from '../server-process.ts'
+import { percentile, quiet } from './statistics.ts'
+
 /** One caller of a closed loop: it makes a call and says, when the answer is there, whether it was right. */
 export type Lane = (done: (right: boolean) => void) => void
 
-export interface Drive {
-  seconds: number
-  /** How long each call took, in milliseconds, ascending. */
-  waits: number[]
+/** Counts and not times, so that a busy machine makes the work longer but not less. */
+export interface Load {
+  warm: number
+  batches: number
+  /** Calls in a batch. */
+  calls: number
 }
 
-/**
- * Keeps every lane calling until `count` calls are made: a count and not a time, so that a busy machine makes the work
- * longer but not less. Throws when any answer was wrong.
- */
-export async function drive (lanes: Lane[], count: number): Promise<Drive> {
+/** Keeps every lane calling until `count` calls are made; how long each took in milliseconds. Throws when any answer was wrong. */
+async function drive (lanes: Lane[], count: number): Promise<number[]> {
   const waits: number[] = []
-  const begin = performance.now()
   await Promise.all(lanes.map(async lane => {
     await new Promise<void>((resolve, reject) => {
       let asked = performance.now()
@@ -28,10 +30,28 @@ export async function drive (lanes: Lane[], count: number): Promise<Drive> {
       lane(done)
     })
   }))
-  return { seconds: (performance.now() - begin) / 1000, waits: waits.sort((a, b) => a - b) }
+  return waits
 }
 
-/** The value below which `share` (0 to 1) of an ascending list lies. */
-export function percentile (ascending: number[], share: number): number {
-  return ascending[Math.min(ascending.length - 1, Math.floor(ascending.length * share))] ?? Number.NaN
+/** What calls cost that are made in parallel by lanes. */
+export async function measureCalls (server: ServerProcess, work: string, lanes: Lane[], { warm, batches, calls }: Load): Promise<Figure[]> {
+  await drive(lanes, warm)
+  const costs: number[] = []
+  const periods: number[] = []
+  const tails: number[] = []
+  for (let batch = 0; batch < batches; batch++) {
+    const before = await server.usage()
+    const begin = performance.now()
+    const waits = await drive(lanes, calls)
+    const took = performance.now() - begin
+    const { cpu } = await server.usage()
+    costs.push((cpu - before.cpu) / waits.length)
+    periods.push(took / waits.length)
+    tails.push(percentile(waits, 0.99))
+  }
+  return [
+    { work, unit: 'µs CPU per call', value: quiet(costs) },
+    { work, unit: 'calls per second', value: 1000 / quiet(periods) },
+    { work, unit: 'ms, p99', value: quiet(tails) }
+  ]
 }

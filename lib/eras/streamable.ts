@@ -77,13 +77,9 @@ export class Streamable {
     return `${this.#node}${(++this.#streams).toString(36)}`
   }
 
-  /**
-   * Answers a GET: opens the session's own stream, or resumes the one that `Last-Event-ID` names.
-   * Throws FST_MCP_METHOD_NOT_ALLOWED in stateless mode.
-   */
-  get (facts: Facts, exchange: Exchange): Awaitable<void> {
-    const { sessions, pool } = this.#served
-    if (sessions === null) throw new errorCodes.FST_MCP_METHOD_NOT_ALLOWED('GET')
+  /** Answers a GET: opens the session's own stream, or resumes the one that `Last-Event-ID` names. */
+  get (sessions: SessionHost, facts: Facts, exchange: Exchange): Awaitable<void> {
+    const { pool } = this.#served
     return whenReady(sessionOf(sessions, facts), session => {
       const profile = profileFor(session, facts.version)
       const position = facts.lastEventId === undefined ? undefined : readEventId(facts.lastEventId)
@@ -105,10 +101,8 @@ export class Streamable {
     return stream
   }
 
-  /** Answers a DELETE: the client ends its session. Throws FST_MCP_METHOD_NOT_ALLOWED in stateless mode. */
-  delete (facts: Facts, exchange: Exchange): Awaitable<void> {
-    const { sessions } = this.#served
-    if (sessions === null) throw new errorCodes.FST_MCP_METHOD_NOT_ALLOWED('DELETE')
+  /** Answers a DELETE: the client ends its session. */
+  delete (sessions: SessionHost, facts: Facts, exchange: Exchange): Awaitable<void> {
     return whenReady(sessionOf(sessions, facts), session => {
       profileFor(session, facts.version)
       return whenReady(sessions.end(session.id, new errorCodes.FST_MCP_SESSION_ENDED()), () => exchange.done())

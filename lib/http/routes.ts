@@ -4,6 +4,7 @@ import { classify, type InboundLimits } from '../eras/classify.ts'
 import type { Facts } from '../eras/handshake.ts'
 import type { HttpSse } from '../eras/http-sse.ts'
 import type { Revision } from '../eras/revisions.ts'
+import type { SessionHost } from '../eras/session.ts'
 import type { Streamable } from '../eras/streamable.ts'
 import { readableId } from '../protocol/message.ts'
 import type { StreamPool } from '../sse/pool.ts'
@@ -35,8 +36,8 @@ export interface RoutesOptions {
   readonly streamable: Streamable
   /** Null when HTTP+SSE is off. */
   readonly httpSse: HttpSse | null
-  /** False in stateless mode: there is nothing to GET or DELETE. */
-  readonly hasSessions: boolean
+  /** Null in stateless mode: there is nothing to GET or DELETE. */
+  readonly sessions: SessionHost | null
 }
 
 type Handle = (request: FastifyRequest, reply: FastifyReply) => Awaitable<void>
@@ -46,7 +47,7 @@ const METHODS: HTTPMethods[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
 
 /** Registers the routes in a scope of their own: body parser, error shape, guard and auth hold here alone. */
 export function registerRoutes (scope: FastifyInstance, options: RoutesOptions): void {
-  const { paths, limits, streamable, httpSse } = options
+  const { paths, limits, sessions, streamable, httpSse } = options
   useBodyParser(scope, limits)
   scope.setErrorHandler((error, _request, reply) => refuse(reply, error))
 
@@ -72,9 +73,9 @@ export function registerRoutes (scope: FastifyInstance, options: RoutesOptions):
 
   route(paths.mcp, 'streamable-http', {
     POST: (request, reply) => streamable.post(classify(request.body, limits), facts(request), answer(request, reply)),
-    ...(options.hasSessions && {
-      GET: (request, reply) => streamable.get(facts(request), stream(request, reply)),
-      DELETE: (request, reply) => streamable.delete(facts(request), answer(request, reply))
+    ...(sessions !== null && {
+      GET: (request, reply) => streamable.get(sessions, facts(request), stream(request, reply)),
+      DELETE: (request, reply) => streamable.delete(sessions, facts(request), answer(request, reply))
     })
   })
   if (httpSse === null || paths.sse === false) return
@@ -135,8 +136,8 @@ function handlerOf (handle: Handle, maxIdLength: number) {
 /** Throws FST_MCP_HEADER_INVALID. */
 function factsOf (request: FastifyRequest, maxLength: number): Facts {
   const header = (name: string): string | undefined => {
-    const value = request.headers[name]
-    if (value === undefined || (typeof value === 'string' && value.length <= maxLength)) return value
+    const value = request.headers[name]?.toString()
+    if (value === undefined || value.length <= maxLength) return value
     throw new errorCodes.FST_MCP_HEADER_INVALID(name, maxLength)
   }
   return {

@@ -115,7 +115,7 @@ class MemoryEvents implements EventLog {
 
   after (session: string, name: string, seq: number): Replay | undefined {
     const stream = this.#logs.get(session)?.streams.get(name)
-    if (stream === undefined) return undefined
+    if (stream === undefined || (stream.expires !== 0 && stream.expires <= Date.now())) return undefined
     return {
       frames: stream.events.filter(event => event.seq > seq).map(event => event.frame),
       complete: seq >= stream.trimmed,
