@@ -43,7 +43,11 @@ export function createGuard ({ loopbackOnly, authenticated, hosts, origins }: Gu
   }
 }
 
-/** With `trustProxy` everyone on the way must be local: the first address of X-Forwarded-For is anybody's claim. */
-function isLoopbackPeer ({ socket, ips, ip }: FastifyRequest): boolean {
-  return [socket.remoteAddress ?? '', ...(ips ?? [ip])].every(address => LOOPBACK_ADDRESS.test(address))
+/**
+ * Everyone on the way must be local: with `trustProxy` the first address of X-Forwarded-For is anybody's claim, and without
+ * it a proxy on this machine that rewrites Host looks like a local client, but for the addresses that it passes on.
+ */
+function isLoopbackPeer ({ socket, headers }: FastifyRequest): boolean {
+  const passedOn = [headers['x-forwarded-for'], headers['x-real-ip']].flatMap(value => value?.toString().split(',') ?? [])
+  return [socket.remoteAddress ?? '', ...passedOn].every(address => LOOPBACK_ADDRESS.test(address.trim()))
 }
