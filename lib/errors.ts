@@ -13,6 +13,7 @@ const SESSION_NOT_FOUND = -32001
 const catalogue = {
   // Refused at boot and at registration
   FST_MCP_OPTION_INVALID: ['Invalid option: %s', 500, INTERNAL],
+  FST_MCP_ALREADY_REGISTERED: ['This scope has an MCP server already; give each one a scope of its own', 500, INTERNAL],
   FST_MCP_TOOL_NAME_INVALID: ['Tool name %s does not match [A-Za-z0-9_.-]{1,128}', 500, INTERNAL],
   FST_MCP_TOOL_DUPLICATE: ['Tool "%s" is already registered', 500, INTERNAL],
   FST_MCP_TOOL_INVALID: ['Tool "%s": %s', 500, INTERNAL],

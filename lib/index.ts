@@ -3,6 +3,7 @@ import fp from 'fastify-plugin'
 import { HttpSse } from './eras/http-sse.ts'
 import { SessionHost } from './eras/session.ts'
 import { Streamable } from './eras/streamable.ts'
+import { errorCodes } from './errors.ts'
 import { Tools } from './features/tools.ts'
 import { OpenResponses } from './http/answer.ts'
 import { createAuthenticate } from './http/auth.ts'
@@ -30,6 +31,7 @@ declare module 'fastify' {
 
 async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
   const { name, version, title, instructions, prefix, paths, auth, origins, hosts, limits, ...options } = resolveOptions(given)
+  if (Object.hasOwn(app, 'mcp')) throw new errorCodes.FST_MCP_ALREADY_REGISTERED()
   const { streams, sessions: keeps, tools: { pageSize, ...toolLimits } } = options
 
   const calls = new CallsInProgress()
@@ -76,7 +78,8 @@ export const mcp = fp(plugin, { fastify: '5.x', name: 'fastify-mcp-sse' })
 export default mcp
 
 export { type ErrorCode, errorCodes, ToolError } from './errors.ts'
-export type { ToolDefinition, ToolHandle, ToolHandler } from './features/tools.ts'
+export type { ToolDefinition, ToolHandler } from './features/definition.ts'
+export type { ToolHandle } from './features/tools.ts'
 export type { AuthOptions, McpPrincipal, Principal } from './http/auth.ts'
 export type { RequestMcp } from './http/routes.ts'
 export type { Mcp, Stats } from './mcp.ts'

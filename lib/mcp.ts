@@ -1,5 +1,6 @@
 import type { Schema } from './tools/schema.ts'
-import type { ToolDefinition, ToolHandle, ToolHandler, Tools } from './features/tools.ts'
+import type { ToolDefinition, ToolHandler } from './features/definition.ts'
+import type { ToolHandle, Tools } from './features/tools.ts'
 
 /** What is going on at a server right now. */
 export interface Stats {

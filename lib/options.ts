@@ -10,14 +10,19 @@ const path = z.string().regex(/^\/[^?#*:]*$/, 'must be a path that starts with /
 
 const origin = z.string().regex(/^[a-z][\w+.-]*:\/\/[^/?#@\s]+$/i, 'must be an origin: a scheme, a host and perhaps a port, without a path')
 
+// Only a name or an address, perhaps with a port: `https://a.example` would never match.
+const host = z.string().regex(/^(?:\[[\da-f:.]+\]|[^\s:/?#@[\]]+)(?::\d+)?$/i, 'must be a host, perhaps with a port')
+// What `Authorization: Bearer` can carry (RFC 6750, section 2.1).
+const bearer = z.string().regex(/^[\w.~+/-]+=*$/, 'must be made of letters, digits and -._~+/, perhaps with = at its end')
+
 const token = z.strictObject({
-  token: z.string().min(1),
+  token: bearer,
   principal: z.string().min(1),
   scopes: z.array(z.string()).optional()
 })
 
 const auth = z.strictObject({
-  tokens: z.array(token).optional().describe('Bearer tokens and the principals that they stand for. Only their hashes are kept.'),
+  tokens: z.array(token).refine(tokens => new Set(tokens.map(({ token }) => token)).size === tokens.length, 'must not hold a token twice').optional().describe('Bearer tokens and the principals that they stand for. Only their hashes are kept.'),
   verify: z.custom<AuthOptions['verify']>(value => value === undefined || typeof value === 'function', 'must be a function')
     .optional().describe('Gives the principal of a token, or null.')
 }).refine(value => value.tokens !== undefined || value.verify !== undefined, 'needs `tokens` or `verify`; `false` opens the server')
@@ -48,7 +53,7 @@ export const optionsSchema = z.strictObject({
   }).prefault({}),
   auth: auth.or(z.literal(false)).optional().describe('Who may come in. Without it only loopback clients are served; `false` opens the server.'),
   origins: z.array(origin).default([]).describe('Origins of pages that may call the server, beside its own.'),
-  hosts: z.array(z.string().min(1)).optional().describe('Values of the Host header that are served, with or without port. Default: all with `auth`, loopback names without.'),
+  hosts: z.array(host).optional().describe('Values of the Host header that are served, with or without port. Default: all with `auth`, loopback names without.'),
   streams: z.strictObject({
     keepAlive: ms(10).default(15_000).describe('Milliseconds of silence after which a stream gets a comment.'),
     stall: ms(10).default(60_000).describe('Milliseconds after which the connection of a client that reads nothing is broken.'),

@@ -17,12 +17,10 @@ export interface Child {
 
 /** Starts a program that prints `http://127.0.0.1:<port>` when it listens. `PORT` is 0 unless given. */
 export async function startChild (t: Test, file: string, { args = [], port = 0 }: { args?: string[], port?: number } = {}): Promise<Child> {
-  const child = spawn(process.execPath, ['--import', 'tsx', '--conditions=fastify-mcp-sse/source', file, ...args], {
-    cwd: root,
-    // Not tap's environment: the child is watched from outside, as a user would.
-    env: { PATH: process.env.PATH, HOME: process.env.HOME, PORT: String(port) },
-    stdio: ['ignore', 'pipe', 'pipe']
-  })
+  // `env -i`: tap adds its coverage to every child, and would count what tsx made of the sources as if it were its own.
+  const env = Object.entries({ PATH: process.env.PATH, HOME: process.env.HOME, PORT: port }).map(([name, value]) => `${name}=${value}`)
+  const program = [process.execPath, '--import', 'tsx', '--conditions=fastify-mcp-sse/source', file, ...args]
+  const child = spawn('env', ['-i', ...env, ...program], { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] })
   const exited = once(child, 'exit')
   const stop = async (signal: NodeJS.Signals = 'SIGKILL'): Promise<void> => {
     if (child.exitCode === null && child.signalCode === null) child.kill(signal)

@@ -24,25 +24,30 @@ t.test('the next double lies right above a number, wherever that is', async t =>
   }
 })
 
+const report = (to: Progress, progress: number): number => to.report({ progress }).progress
+
 t.test('chunks count whole steps until the tool reports its own, and then rise by as little as can be', async t => {
   const chunks = new Progress()
   t.strictSame([chunks.step(), chunks.step(), chunks.step()], [0, 1, 2])
 
   const mixed = new Progress()
-  const sent = [mixed.step(), mixed.report(1), mixed.step(), mixed.step(), mixed.report(2), mixed.step(), mixed.report(3)]
+  const sent = [mixed.step(), report(mixed, 1), mixed.step(), mixed.step(), report(mixed, 2), mixed.step(), report(mixed, 3)]
   t.match(sent, [0, 1, nextAbove(1), nextAbove(nextAbove(1)), 2, nextAbove(2), 3], 'a bar of 1, 2, 3 of 3 stays true')
 
   const falling = new Progress()
-  t.strictSame([falling.report(5), falling.report(5), falling.report(3), falling.report(6)], [5, nextAbove(5), nextAbove(nextAbove(5)), 6])
+  t.strictSame([report(falling, 5), report(falling, 5), report(falling, 3), report(falling, 6)], [5, nextAbove(5), nextAbove(nextAbove(5)), 6])
 
   const negative = new Progress()
-  t.strictSame([negative.report(-7), negative.report(0)], [nextAbove(-1), 0], '`last` starts below 0')
+  t.strictSame([report(negative, -7), report(negative, 0)], [nextAbove(-1), 0], '`last` starts below 0')
 })
 
-t.test('what is no number reports nothing, and what follows still counts', async t => {
+t.test('what is no finite number is refused, and what follows still counts', async t => {
   const progress = new Progress()
-  const sent = [progress.report(1), progress.report(NaN), progress.report(Infinity), progress.report(-Infinity), progress.report(2)]
-  t.strictSame(sent, [1, nextAbove(1), nextAbove(nextAbove(1)), nextAbove(nextAbove(nextAbove(1))), 2])
+  t.equal(progress.report({ progress: 1 }).progress, 1)
+  for (const value of [NaN, Infinity, -Infinity, '2', undefined]) {
+    t.throws(() => progress.report({ progress: value }), { code: 'FST_MCP_CHUNK_INVALID', message: /`progress` and `total` must be finite numbers/ }, String(value))
+  }
+  t.equal(progress.report({ progress: 2 }).progress, 2)
 })
 
 t.test('progress rises strictly, whatever a tool yields', async t => {
@@ -50,7 +55,7 @@ t.test('progress rises strictly, whatever a tool yields', async t => {
   const progress = new Progress()
   let last = -1
   for (let index = 0; index < 2_000; index++) {
-    const next = random() < 0.5 ? progress.step() : progress.report(Math.floor(random() * 50) - 5)
+    const next = random() < 0.5 ? progress.step() : progress.report({ progress: Math.floor(random() * 50) - 5 }).progress
     if (!(next > last)) t.fail(`${next} does not rise above ${last}`)
     last = next
   }
@@ -88,15 +93,28 @@ t.test('content blocks are told from what only looks like them', async t => {
   for (const value of bad) t.notOk(isContentBlock(value), JSON.stringify(value))
 })
 
-t.test('anything else that is yielded is refused by its kind, not by its value', async t => {
-  const bad: [chunk: unknown, kind: string][] = [
-    [undefined, 'undefined'], [null, 'null'], [1, 'number'], [true, 'boolean'], [1n, 'bigint'], [['a'], 'an array'], [{}, 'object'], [() => {}, 'function'],
-    [{ progress: '1' }, 'object'], [{ progress: NaN }, 'object'], [{ progress: Infinity }, 'object'], [{ progress: 1, total: '2' }, 'object'],
-    [{ progress: 1, total: NaN }, 'object'], [{ progress: 1, message: 2 }, 'object'], [{ type: 'image', data: 'secret' }, 'object']
+t.test('anything else that is yielded is refused, and the refusal says what is wrong with it', async t => {
+  const progress = '`progress` and `total` must be finite numbers, `message` a string'
+  const bad: [chunk: unknown, says: string][] = [
+    [undefined, 'undefined'], [null, 'null'], [1, 'number'], [NaN, 'NaN'], [true, 'boolean'], [1n, 'bigint'], [['a'], 'an array'], [() => {}, 'function'],
+    [{}, 'an object with the keys '], [{ secret: 'x', b: 1 }, 'an object with the keys secret, b'], [{ type: 'video', data: '' }, 'an object with the keys type, data'],
+    [{ progress: '1' }, progress], [{ progress: NaN }, progress], [{ progress: Infinity }, progress], [{ progress: 1, total: '2' }, progress],
+    [{ progress: 1, total: NaN }, progress], [{ progress: 1, message: 2 }, progress],
+    [{ type: 'image', data: 'secret' }, 'a block of type "image" without the strings data and mimeType'],
+    [{ type: 'text' }, 'a block of type "text" without the strings text'],
+    [{ type: 'resource', resource: {} }, 'a block of type "resource" without the strings resource.uri']
   ]
-  for (const [chunk, kind] of bad) {
-    t.throws(() => new Collector(true, LARGE).add(chunk), { code: 'FST_MCP_CHUNK_INVALID', message: new RegExp(`: ${kind}$`) }, `${kind} ${String(chunk)}`)
+  for (const [chunk, says] of bad) {
+    const message = `A tool yielded or returned something that is neither text, a content block nor progress: ${says}`
+    t.throws(() => new Collector(true, LARGE).add(chunk), { code: 'FST_MCP_CHUNK_INVALID', message }, says)
   }
+})
+
+t.test('a returned error is thrown, and what JSON cannot say is refused', async t => {
+  const error = new TypeError('no')
+  t.throws(() => new Collector(true, LARGE).finish(error), error)
+  for (const value of [NaN, Infinity, () => {}]) t.throws(() => new Collector(true, LARGE).finish(value), { code: 'FST_MCP_CHUNK_INVALID' })
+  t.strictSame(new Collector(true, LARGE).finish(0), { content: [text('0')] })
 })
 
 t.test('a result may be as large as `maxResult` says, in bytes, and no larger', async t => {
@@ -216,7 +234,7 @@ t.test('a handler that does not yield reports its progress, as far as JSON can s
   const app = await createApp(t)
   app.mcp.tool('report', {}, async (_args, { progress }) => {
     await progress(1, 4, 'one')
-    await progress(2, NaN)
+    await progress(2)
     await progress(Number.MAX_VALUE)
     await progress(3)
     return 'done'
@@ -229,6 +247,12 @@ t.test('a handler that does not yield reports its progress, as far as JSON can s
     { progressToken: 't', progress: Number.MAX_VALUE }
   ], 'nothing can rise above the last')
   t.match(messages.at(-1), { result: { content: [text('done')] } })
+})
+
+t.test('a handler that reports what is no number fails', async t => {
+  const app = await createApp(t)
+  app.mcp.tool('half', {}, async (_args, { progress }) => { await progress(1, NaN) })
+  t.match(await (await Client.connect(app)).call('half'), { result: { isError: true, content: [{ text: /^Tool "half" failed/ }] } })
 })
 
 t.test('a result that JSON cannot say is an error of the server, not of the connection', async t => {

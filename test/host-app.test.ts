@@ -483,7 +483,7 @@ t.test('a server may be inside the scope of another', async t => {
 t.test('two servers in one scope are refused at boot', async t => {
   const app = host(t)
   await app.register(mcp)
-  await t.rejects(async () => { await app.register(mcp, { prefix: '/b' }) }, { code: 'FST_ERR_DEC_ALREADY_PRESENT' })
+  await t.rejects(async () => { await app.register(mcp, { prefix: '/b' }) }, { code: 'FST_MCP_ALREADY_REGISTERED' })
 })
 
 t.test('`paths.sse: false` leaves those paths to the host', async t => {

@@ -43,7 +43,7 @@ t.test('each option takes what it should', async t => {
     ['name', 'x'], ['version', '1'], ['title', ''], ['instructions', ''], ['prefix', '', '/a', '/a/b'],
     ['paths.mcp', '/', '/a/b.c'], ['paths.sse', '/x', false], ['paths.messages', '/x'],
     ['auth', false, undefined, auth, { tokens: [] }, { verify: auth.verify }],
-    ['origins', [], ['https://a.example', 'http://localhost:8080']], ['hosts', [], ['a.example:1']],
+    ['origins', [], ['https://a.example', 'http://localhost:8080']], ['hosts', [], ['a.example:1', 'localhost', '[::1]', '[::1]:8080', '10.0.0.1']],
     ['streams.keepAlive', 10, MAX_TIMER], ['streams.stall', 10], ['streams.max', 1], ['streams.buffer', 1], ['streams.openAfter', 1], ['streams.retry', 0],
     ['sessions', false], ['sessions.idle', 2], ['sessions.max', 1], ['sessions.replay.events', 1], ['sessions.replay.bytes', 1],
     ['sessions.replay.window', 1], ['tools.timeout', 1], ['tools.grace', 1], ['tools.maxResult', 1], ['tools.pageSize', 1],
@@ -61,8 +61,8 @@ t.test('an option that is wrong is refused, with its name and its value', async 
   const bad: [name: string, ...values: unknown[]][] = [
     ['name', '', 7, null], ['version', '', 1], ['title', 7], ['instructions', ['x']],
     ['prefix', 'a', '/:id', '/a*', '/a?b', '/a#b', 7, null], ['paths.mcp', '', 'mcp', '/:x', false], ['paths.sse', 'sse', true, '/s?t'], ['paths.messages', false, ''],
-    ['auth', true, 'secret', {}, null, []], ['auth.tokens', 'x', {}], ['auth.verify', 'x', {}],
-    ['origins', 'https://a.example', ['a.example'], [7]], ['hosts', 'a', [''], [7]],
+    ['auth', true, 'secret', {}, null, []], ['auth.tokens', 'x', {}, [{ token: 'p', principal: 'a' }, { token: 'p', principal: 'b' }]], ['auth.verify', 'x', {}],
+    ['origins', 'https://a.example', ['a.example'], [7]], ['hosts', 'a', [''], [7], ['https://a.example'], ['a.example/'], ['a:b'], ['::1']],
     ['streams', 7, null], ['streams.keepAlive', 9, 0, -1, 1.5, NaN, Infinity, '15s', MAX_TIMER + 1], ['streams.stall', 9, '1'], ['streams.max', 0, -1, 1.5, 'many'],
     ['streams.buffer', 0], ['streams.openAfter', 0], ['streams.retry', -1], ['sessions', true, 'off'], ['sessions.idle', 1, MAX_TIMER + 1], ['sessions.max', 0],
     ['sessions.replay', 7], ['sessions.replay.events', 0], ['sessions.replay.bytes', 0.5], ['sessions.replay.window', 0],
@@ -192,7 +192,10 @@ t.test('a tool that is registered wrong is refused with its name', async t => {
     [{ collect: null }, () => {}, /`collect` must be a boolean, got null/],
     ...[0, -1, 1.5, NaN, '5', null, MAX_TIMER + 1].map((timeout): [unknown, unknown, RegExp] =>
       [{ timeout }, () => {}, new RegExp(`\`timeout\` must be a whole number of milliseconds from 1 to ${MAX_TIMER}, got ${timeout}`)]),
-    [{ inputSchema: {} }, () => {}, /`inputSchema` is not part of a tool definition/], [{ descripton: 'x' }, () => {}, /`descripton` is not part/]
+    [{ inputSchema: {} }, () => {}, /`inputSchema` is not part of a tool definition; use `input`$/], [{ descripton: 'x' }, () => {}, /`descripton` is not part of a tool definition$/],
+    [{ description: 5 }, () => {}, /^Tool "b": `description`: .*expected string/], [{ title: null }, () => {}, /`title`: /], [{ _meta: 'x' }, () => {}, /`_meta`: /],
+    [{ annotations: { readonly: true } }, () => {}, /`annotations.readonly` is not part/], [{ annotations: { readOnlyHint: 'yes' } }, () => {}, /`annotations.readOnlyHint`: /],
+    [{ icons: [{}] }, () => {}, /`icons.0.src`: /]
   ]
   for (const [definition, handler, says] of wrong) {
     t.throws(() => app.mcp.tool('b', definition as object, handler as () => string), { code: 'FST_MCP_TOOL_INVALID', message: says }, says.source)

@@ -209,7 +209,7 @@ t.test('a schema that cannot be used is refused when the tool is registered', as
   t.throws(() => app.mcp.tool('bad', { input: broken as Schema }, () => 'x'), { message: /no such form$/, cause: { message: 'no such form' } })
   t.throws(() => app.mcp.tool('bad', { output: broken as Schema }, () => 'x'), { message: /cannot be used: bare$/ })
   for (const input of [z.string(), { type: 'array' }, {}, { type: ['object', 'null'] }, z.union([z.object({}), z.object({})])]) {
-    t.throws(() => app.mcp.tool('bad', { input: input as Schema }, () => 'x'), { code: 'FST_MCP_SCHEMA_INVALID', message: /its root must have type "object"$/ })
+    t.throws(() => app.mcp.tool('bad', { input: input as Schema }, () => 'x'), { code: 'FST_MCP_SCHEMA_INVALID', message: /its root must have type "object"; wrap fields in one/ })
   }
   t.strictSame((await (await Client.connect(app)).request('tools/list')).result, { tools: [] })
 })

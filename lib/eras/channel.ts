@@ -13,8 +13,6 @@ export interface Line {
   end (): void
   /** The client left before there was a stream. */
   leave (): void
-  /** Ends the connection alone; false where the client could not come back. */
-  closeStream (): boolean
 }
 
 export interface ChannelOptions {
@@ -54,10 +52,6 @@ export class Channel implements Line {
 
   constructor (options: ChannelOptions) {
     this.#options = options
-  }
-
-  get id (): string {
-    return this.#options.id
   }
 
   get isConnected (): boolean {
@@ -102,6 +96,7 @@ export class Channel implements Line {
     this.#recheck()
   }
 
+  /** Ends the connection alone; false where the client could not come back. */
   closeStream (): boolean {
     const stream = this.#stream
     if (stream === null || !this.#options.primes) return false
@@ -131,7 +126,7 @@ export class Channel implements Line {
       return
     }
     this.#pending.set(key, json)
-    if (!waits) Promise.resolve(this.#wait(room)).then(() => this.#flushPending())
+    if (!waits) this.#wait(room).then(() => this.#flushPending())
   }
 
   #flushPending (): void {
@@ -145,8 +140,7 @@ export class Channel implements Line {
     return this.#stream === null ? this.#logHasRoom : this.#stream.room()
   }
 
-  #wait (room: Room): Room {
-    if (this.#over) return false
+  #wait (room: Room): Promise<boolean> {
     if (room instanceof Promise) room.then(() => this.#recheck())
     this.#waiting ??= new Promise(resolve => { this.#release = resolve })
     return this.#waiting
@@ -204,9 +198,5 @@ export class DirectLine implements Line {
 
   leave (): void {
     this.#onLost()
-  }
-
-  closeStream (): boolean {
-    return false
   }
 }

@@ -14,20 +14,29 @@ export function readEventId (text: string): Position | undefined {
   return stream === undefined || seq === undefined ? undefined : { stream, seq: Number(seq) }
 }
 
+// Leaves room for the number, within what EVENT_ID takes.
+const LONGEST_NAME = 480
+
 /**
- * The name of a stream tells which request it answers, so that the loss of its events can be told even when
- * nothing else of it is known any more. A batch has no single one.
+ * The name of a stream tells which requests it answers, so that the loss of its events can be told even when
+ * nothing else of it is known any more. Requests for which there is no room are left out.
  */
 export function nameStream (unique: string, ids: readonly RequestId[]): string {
-  const [id] = ids
-  if (id === undefined || ids.length > 1) return unique
-  return `${unique}.${typeof id === 'number' ? `i${id}` : `s${Buffer.from(id).toString('base64url')}`}`
+  let name = unique
+  for (const id of ids) {
+    const longer = `${name}.${typeof id === 'number' ? `i${id}` : `s${Buffer.from(id).toString('base64url')}`}`
+    if (longer.length <= LONGEST_NAME) name = longer
+  }
+  return name
 }
 
-/** The request that a stream answers, if its name tells. */
-export function requestOf (stream: string): RequestId | undefined {
-  const encoded = stream.slice(stream.indexOf('.') + 1)
-  if (encoded === stream) return undefined
+/** The requests that a stream answers, as far as its name tells; none when the name is not one of ours. */
+export function requestsOf (stream: string): RequestId[] {
+  const ids = stream.split('.').slice(1).map(readId)
+  return ids.every(id => id !== undefined) ? ids : []
+}
+
+function readId (encoded: string): RequestId | undefined {
   const value = encoded.slice(1)
   if (encoded.startsWith('s')) return Buffer.from(value, 'base64url').toString()
   const id = Number(value)

@@ -5,7 +5,7 @@ import type { StreamPool } from '../sse/pool.ts'
 import type { SseStream } from '../sse/stream.ts'
 import type { Replay } from '../store/store.ts'
 import type { Channel } from './channel.ts'
-import { requestOf } from './event-id.ts'
+import { requestsOf } from './event-id.ts'
 
 /** What is known of a stream that a client comes back to. */
 export interface Resumed {
@@ -22,23 +22,23 @@ function lossOf (id: RequestId): string {
 }
 
 /**
- * Gives a returning client what it missed, then the live rest. Lost events are told as an error for the call that they
- * belonged to, never skipped. `greeting` goes before everything. Undefined when the stream belonged to no call and nothing of it is left.
+ * Gives a returning client what it missed, then the live rest. Lost events are told as an error for each call that they
+ * belonged to, never skipped. `greeting` goes before everything. Undefined when the stream belonged to no call and is over.
  */
 export function resume ({ name, channel, replay }: Resumed, pool: StreamPool, greeting = ''): SseStream | undefined {
-  const request = requestOf(name)
-  if (channel === undefined && replay === undefined && request === undefined) return undefined
+  const requests = requestsOf(name)
+  if (channel === undefined && requests.length === 0) return undefined
   const stream = channel?.attach() ?? pool.open(() => {})
   const isComplete = replay?.complete ?? channel !== undefined
   stream.write(greeting + comment(isComplete ? 'resumed' : 'resumed, some events are lost'))
-  if (!isComplete && request !== undefined) {
-    // A running call tells its own error when it is ended.
-    if (channel === undefined) stream.write(lossOf(request))
-  } else {
-    for (const frame of replay?.frames ?? []) stream.write(frame)
-    for (const id of isComplete ? [] : replay?.lost ?? []) stream.write(lossOf(id))
+  // What is left of one call's answer is of no use.
+  if (isComplete || requests.length !== 1) replay?.frames.forEach(frame => stream.write(frame))
+  if (!isComplete) {
+    // A call in progress tells its own error when it is ended.
+    const lost = replay === undefined || requests.length === 1 ? requests : replay.lost
+    if (channel === undefined || requests.length !== 1) lost.forEach(id => stream.write(lossOf(id)))
+    channel?.tellGap()
   }
   if (channel === undefined) stream.end()
-  else if (!isComplete) channel.tellGap()
   return stream
 }

@@ -56,9 +56,11 @@ export interface SessionsOptions {
   readonly retry: number
 }
 
-/** Issuer and subject, so that a refreshed token keeps its sessions. */
+/** Issuer and subject, so that a refreshed token keeps its sessions. The length keeps the two apart whatever they hold. */
 export function ownerOf (principal: Principal | null): string | null {
-  return principal === null ? null : `${principal.issuer ?? ''}\n${principal.id}`
+  if (principal === null) return null
+  const { issuer = '', id } = principal
+  return `${issuer.length}:${issuer}${id}`
 }
 
 /** The sessions of one server: their records in the store, and what of them is at work here. */

@@ -4,7 +4,7 @@ import type { Call } from '../protocol/calls.ts'
 import { type Message, type RequestId, resultOf } from '../protocol/message.ts'
 import { comment } from '../sse/frame.ts'
 import type { SseStream } from '../sse/stream.ts'
-import { type Awaitable, type SessionRecord, whenReady } from '../store/store.ts'
+import { type Awaitable, type Replay, type SessionRecord, whenReady } from '../store/store.ts'
 import { type Channel, DirectLine, type Line } from './channel.ts'
 import type { Inbound, Initialize, Messages } from './classify.ts'
 import { nameStream, readEventId } from './event-id.ts'
@@ -86,18 +86,20 @@ export class Streamable {
       pool.admit()
       if (position === undefined) return exchange.stream(this.#listen(sessions, session, profile))
       return whenReady(sessions.replay(session, position), resumed => {
-        exchange.stream(resume(resumed, pool) ?? this.#listen(sessions, session, profile))
+        exchange.stream(resume(resumed, pool) ?? this.#listen(sessions, session, profile, resumed.replay))
       })
     })
   }
 
-  #listen (sessions: SessionHost, session: SessionRecord, { primes }: Profile): SseStream {
+  /** `missed`: what is left of the stream that the client had before. */
+  #listen (sessions: SessionHost, session: SessionRecord, { primes }: Profile, missed?: Replay): SseStream {
     const channel: Channel = sessions.openChannel(session, {
       id: this.#newName(), primes, listens: true, onLost: () => channel.end(), onGap: () => {}
     })
     const stream = channel.connect()
     // The headers leave with the first bytes.
     stream.write(comment('open'))
+    missed?.frames.forEach(frame => stream.write(frame))
     return stream
   }
 

@@ -1,42 +1,9 @@
-import type { IconsSchema, ToolAnnotationsSchema } from '@modelcontextprotocol/core'
-import type { z } from 'zod'
 import { errorCodes } from '../errors.ts'
-import type { CallToolResult, Chunk, ContentBlock } from '../tools/chunk.ts'
-import type { Task, ToolContext } from '../tools/context.ts'
+import type { CallToolResult } from '../tools/chunk.ts'
+import type { Task } from '../tools/context.ts'
 import { type RunOptions, runTool } from '../tools/run.ts'
-import { type CompiledSchema, compileSchema, type InferInput, type InferOutput, type JsonSchema, type Schema, type Verdict } from '../tools/schema.ts'
-
-/** What a tool is, beside what it does. */
-export interface ToolDefinition<Input extends Schema | undefined = Schema | undefined, Output extends Schema | undefined = Schema | undefined> {
-  /** For people. */
-  title?: string
-  /** For the model: when to call the tool and what it gives. */
-  description?: string
-  /** The schema of the arguments: any Standard Schema with JSON Schema (zod 4, ArkType, Valibot) or a JSON Schema. Its root is an object. */
-  input?: Input
-  /** The schema of the returned value, which becomes `structuredContent`. */
-  output?: Output
-  /** Hints about the tool's behaviour (schema.ts, `ToolAnnotations`). */
-  annotations?: z.infer<typeof ToolAnnotationsSchema>
-  icons?: z.infer<typeof IconsSchema>['icons']
-  _meta?: Record<string, unknown>
-  /** False keeps yielded chunks out of the result: for streams that are only watched. Default: true. */
-  collect?: boolean
-  /** Milliseconds of work before the tool is ended. Default: the option `tools.timeout`. */
-  timeout?: number
-}
-
-/** What a tool gives in the end. With an output schema: its value. Without: text, content, a whole result, any JSON value or nothing. */
-export type ToolReturn<Output> = Output extends Schema ? InferInput<Output> | CallToolResult : string | ContentBlock | CallToolResult | Value | void
-
-/** Any object but a generator, whose own type says what it yields. */
-type Value = object & { next?: never }
-
-/** A plain function, an async function or a generator whose yielded chunks reach the client while it runs. */
-export type ToolHandler<Input extends Schema | undefined, Output extends Schema | undefined> = (
-  args: Input extends Schema ? InferOutput<Input> : Record<string, unknown>,
-  context: ToolContext
-) => ToolReturn<Output> | Promise<ToolReturn<Output>> | AsyncGenerator<Chunk, ToolReturn<Output>> | Generator<Chunk, ToolReturn<Output>>
+import type { Verdict } from '../tools/schema.ts'
+import { buildTool, type Listing, type Tool, type ToolDefinition, type ToolLimits } from './definition.ts'
 
 /** What a registration gives back. */
 export interface ToolHandle {
@@ -45,26 +12,7 @@ export interface ToolHandle {
   remove (): boolean
 }
 
-/** The limits that the options set for all tools. */
-export interface ToolLimits {
-  timeout: number
-  grace: number
-  maxResult: number
-  pageSize: number
-}
-
-/** A tool as `tools/list` shows it. */
-type Listing = Readonly<Record<string, unknown>> & { readonly name: string }
-
-interface Tool {
-  readonly listing: Listing
-  readonly input: CompiledSchema
-  readonly run: RunOptions
-}
-
 const NAME = /^[A-Za-z0-9_.-]{1,128}$/
-const NO_INPUT: JsonSchema = { type: 'object', additionalProperties: false }
-const MAX_TIMEOUT = 2_147_483_647
 
 /** The tools of one server, by name. */
 export class Tools {
@@ -82,7 +30,7 @@ export class Tools {
   add (name: string, definition: ToolDefinition, handler: RunOptions['handler']): ToolHandle {
     if (typeof name !== 'string' || !NAME.test(name)) throw new errorCodes.FST_MCP_TOOL_NAME_INVALID(JSON.stringify(name) ?? 'undefined')
     if (this.#tools.has(name)) throw new errorCodes.FST_MCP_TOOL_DUPLICATE(name)
-    const tool = build(name, definition, handler, this.#limits)
+    const tool = buildTool(name, definition, handler, this.#limits)
     this.#tools.set(name, tool)
     this.#change()
     return { name, remove: () => this.#remove(name, tool) }
@@ -137,42 +85,6 @@ export class Tools {
     }
     const verdict = tool.input.validate(args)
     return verdict instanceof Promise ? verdict.then(proceed) : proceed(verdict)
-  }
-}
-
-function build (name: string, definition: ToolDefinition, handler: RunOptions['handler'], limits: ToolLimits): Tool {
-  const refuse = (reason: string): Error => new errorCodes.FST_MCP_TOOL_INVALID(name, reason)
-  if (typeof definition !== 'object' || definition === null) throw refuse('its definition must be an object')
-  if (typeof handler !== 'function') throw refuse(`its handler must be a function, got ${typeof handler}`)
-  const { input = NO_INPUT, output, collect = true, timeout = limits.timeout, ...shown } = definition
-  if (typeof collect !== 'boolean') throw refuse(`\`collect\` must be a boolean, got ${String(collect)}`)
-  if (!Number.isInteger(timeout) || timeout < 1 || timeout > MAX_TIMEOUT) {
-    throw refuse(`\`timeout\` must be a whole number of milliseconds from 1 to ${MAX_TIMEOUT}, got ${String(timeout)}`)
-  }
-  const unknown = Object.keys(shown).find(key => !SHOWN.has(key))
-  if (unknown !== undefined) throw refuse(`\`${unknown}\` is not part of a tool definition`)
-  const compiled = compileSchema(input, 'input', name)
-  if (compiled.json.type !== 'object') throw new errorCodes.FST_MCP_SCHEMA_INVALID(name, 'input', 'its root must have type "object"')
-  const result = output === undefined ? undefined : rootedInObject(compileSchema(output, 'output', name))
-  return {
-    listing: Object.freeze({ name, ...shown, inputSchema: compiled.json, ...(result && { outputSchema: result.json }) }),
-    input: compiled,
-    run: { name, handler, output: result, collect, timeout, grace: limits.grace, maxResult: limits.maxResult }
-  }
-}
-
-const SHOWN = new Set(['title', 'description', 'annotations', 'icons', '_meta'])
-
-/** Session revisions only know structured content that is an object: any other value travels as its `result` member. */
-function rootedInObject (schema: CompiledSchema): CompiledSchema {
-  if (schema.json.type === 'object') return schema
-  const wrap = (verdict: Verdict): Verdict => verdict.ok ? { ok: true, value: { result: verdict.value } } : verdict
-  return {
-    json: { type: 'object', properties: { result: schema.json }, required: ['result'] },
-    validate (value) {
-      const verdict = schema.validate(value)
-      return verdict instanceof Promise ? verdict.then(wrap) : wrap(verdict)
-    }
   }
 }
 

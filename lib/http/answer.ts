@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
-import { Http2ServerResponse } from 'node:http2'
+import { type Http2Session, Http2ServerResponse } from 'node:http2'
 import type { FastifyReply } from 'fastify'
-import type { Line } from '../eras/channel.ts'
+import { Channel, type Line } from '../eras/channel.ts'
 import type { Exchange } from '../eras/handshake.ts'
 import type { Outbox } from '../protocol/calls.ts'
 import type { RequestId } from '../protocol/message.ts'
@@ -18,10 +18,26 @@ function isClosed (response: RawResponse): boolean {
   return response instanceof Http2ServerResponse ? response.stream.destroyed : response.destroyed
 }
 
-/** The responses that are still open, so that closing the server can wait for them. */
+/** The responses that are still open, and the HTTP/2 connections that outlive theirs, so that closing the server can wait for them. */
 export class OpenResponses {
   readonly #responses = new Set<RawResponse>()
-  #onEmpty: (() => void) | undefined
+  /** With what breaks the connection of each. */
+  readonly #sessions = new Map<Http2Session, () => void>()
+  #onClose: (() => void) | undefined
+
+  /** Every request is seen here: a connection of HTTP/2 stays open after its streams, and the server would wait for its client to end it. */
+  meet ({ raw }: FastifyReply): void {
+    const response: RawResponse = raw
+    const session = response instanceof Http2ServerResponse ? response.stream.session : undefined
+    if (session === undefined || this.#sessions.has(session)) return
+    // The session hides its socket, and a session that is closing does not break when it is destroyed.
+    const { socket: { destroySoon } } = session
+    this.#sessions.set(session, destroySoon)
+    session.once('close', () => {
+      this.#sessions.delete(session)
+      this.#onClose?.()
+    })
+  }
 
   add ({ raw }: FastifyReply): void {
     const response: RawResponse = raw
@@ -30,22 +46,24 @@ export class OpenResponses {
     // `onResponse` does not fire when a stream is aborted over HTTP/1.1.
     response.once('close', () => {
       this.#responses.delete(response)
-      if (this.#responses.size === 0) this.#onEmpty?.()
+      this.#onClose?.()
     })
+  }
+
+  get #isEmpty (): boolean {
+    return this.#responses.size === 0 && this.#sessions.size === 0
   }
 
   /** Resolves when all are closed. Those that are not after `ms` are broken: their clients do not read. */
   async closed (ms: number): Promise<void> {
-    for (const response of this.#responses) {
-      // HTTP/2 keeps its connection after its streams: without this the server waits for the client to end it.
-      if (response instanceof Http2ServerResponse) response.stream.session?.close()
-    }
-    if (this.#responses.size === 0) return
+    for (const session of this.#sessions.keys()) session.close()
+    if (this.#isEmpty) return
     let timer
     await new Promise<void>(resolve => {
-      this.#onEmpty = resolve
+      this.#onClose = () => { if (this.#isEmpty) resolve() }
       timer = setTimeout(() => {
         for (const response of this.#responses) response.destroy()
+        for (const destroySoon of this.#sessions.values()) destroySoon()
         resolve()
       }, ms).unref()
     })
@@ -79,6 +97,7 @@ export class Answer implements Exchange, Outbox {
   constructor (reply: FastifyReply, options: AnswerOptions) {
     this.#reply = reply
     this.#options = options
+    options.responses.meet(reply)
   }
 
   accepted (): void {
@@ -187,6 +206,7 @@ export class Answer implements Exchange, Outbox {
   }
 
   closeStream (): boolean {
-    return this.#open()?.closeStream() ?? false
+    const line = this.#open()
+    return line instanceof Channel && line.closeStream()
   }
 }

@@ -110,13 +110,14 @@ export class Call implements Task {
   /** Without a progress token there is nobody to tell, and so nothing to wait for. */
   sendProgress ({ progress, total, message, _meta }: ProgressParams): Room {
     if (this.#over || this.#reason !== undefined) return false
+    // Above the largest double there is none, and nothing more can rise.
     if (this.#progressToken === undefined || !Number.isFinite(progress)) return true
     const block = _meta?.[CONTENT_META]
     const meta = isContentBlock(block) ? { [CONTENT_META]: this.profile.convertBlock(block) } : _meta
     return this.outbox.send(notificationOf('notifications/progress', {
       progressToken: this.#progressToken,
       progress,
-      ...(Number.isFinite(total) && { total }),
+      total,
       message,
       ...(meta && { _meta: meta })
     }))

@@ -25,14 +25,21 @@ export interface ProgressParams extends ProgressChunk {
 /** The key under which a streamed content block rides in a progress notification. */
 export const CONTENT_META = 'fastify-mcp-sse/content'
 
-const BLOCK_TYPES = new Set(['text', 'image', 'audio', 'resource', 'resource_link'])
+/** What a block of each type needs, for whoever forgot it. */
+const NEEDS: ReadonlyMap<string, string> = new Map([
+  ['text', 'text'],
+  ['image', 'data and mimeType'],
+  ['audio', 'data and mimeType'],
+  ['resource', 'resource.uri'],
+  ['resource_link', 'uri and name']
+])
 
 function isRecord (value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 export function isContentBlock (value: unknown): value is ContentBlock {
-  if (!isRecord(value) || typeof value.type !== 'string' || !BLOCK_TYPES.has(value.type)) return false
+  if (!isRecord(value) || typeof value.type !== 'string' || !NEEDS.has(value.type)) return false
   switch (value.type) {
     case 'text': return typeof value.text === 'string'
     case 'resource': return isRecord(value.resource) && typeof value.resource.uri === 'string'
@@ -72,16 +79,24 @@ export class Progress {
     return this.#last
   }
 
-  /** For a value that the tool reported: the value itself when it is higher than the last, and a number at all. */
-  report (value: number): number {
+  /** What the tool reported itself: its value when it is higher than the last. Throws FST_MCP_CHUNK_INVALID. */
+  report (chunk: unknown): ProgressParams {
+    if (!isProgress(chunk)) throw new errorCodes.FST_MCP_CHUNK_INVALID(describe(chunk))
+    const { progress, total, message } = chunk
     this.#reported = true
-    this.#last = Number.isFinite(value) && value > this.#last ? value : nextAbove(this.#last)
-    return this.#last
+    this.#last = progress > this.#last ? progress : nextAbove(this.#last)
+    return { progress: this.#last, total, message }
   }
 }
 
 function describe (value: unknown): string {
-  return value === null ? 'null' : Array.isArray(value) ? 'an array' : typeof value
+  if (Array.isArray(value)) return 'an array'
+  if (value === null || (typeof value === 'number' && !Number.isFinite(value))) return String(value)
+  if (!isRecord(value)) return typeof value
+  const { type } = value
+  if (typeof type === 'string' && NEEDS.has(type)) return `a block of type "${type}" without the strings ${NEEDS.get(type)}`
+  if ('progress' in value) return '`progress` and `total` must be finite numbers, `message` a string'
+  return `an object with the keys ${Object.keys(value).join(', ')}`
 }
 
 /** Turns what a tool yields into progress notifications and, unless `collect` is off, into the content of the final result. */
@@ -110,11 +125,7 @@ export class Collector {
       const _meta = { [CONTENT_META]: chunk }
       return chunk.type === 'text' ? { progress, message: chunk.text, _meta } : { progress, _meta }
     }
-    if (isProgress(chunk)) {
-      const { total, message } = chunk
-      return { progress: this.progress.report(chunk.progress), total, message }
-    }
-    throw new errorCodes.FST_MCP_CHUNK_INVALID(describe(chunk))
+    return this.progress.report(chunk)
   }
 
   #grow (bytes: number): void {
@@ -151,6 +162,8 @@ export class Collector {
       this.#grow(Buffer.byteLength(JSON.stringify(returned)))
       return returned
     }
+    // Whoever returns an error means to fail.
+    if (returned instanceof Error) throw returned
     if (typeof returned === 'string') this.#addText(returned)
     else if (isContentBlock(returned)) this.#addBlock(returned)
     else if (Array.isArray(returned) && returned.every(isContentBlock)) returned.forEach(block => this.#addBlock(block))
@@ -178,6 +191,6 @@ export class Collector {
 
 function toJson (value: unknown): string {
   const text = JSON.stringify(value)
-  if (text === undefined) throw new errorCodes.FST_MCP_CHUNK_INVALID(describe(value))
+  if (text === undefined || (typeof value === 'number' && !Number.isFinite(value))) throw new errorCodes.FST_MCP_CHUNK_INVALID(describe(value))
   return text
 }

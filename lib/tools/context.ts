@@ -78,7 +78,7 @@ export class ToolContext {
    * Sent only when the caller gave a progress token.
    */
   get progress (): (progress: number, total?: number, message?: string) => Room {
-    return (progress, total, message) => this.#pace.of(this.#task.sendProgress({ progress: this.#progress.report(progress), total, message }))
+    return (progress, total, message) => this.#pace.of(this.#task.sendProgress(this.#progress.report({ progress, total, message })))
   }
 
   /**
