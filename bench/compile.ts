@@ -1,4 +1,5 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { rmSync } from 'node:fs'
+import { mkdir, mkdtemp, readdir, readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
@@ -14,19 +15,15 @@ const OPTIONS: ts.CompilerOptions = {
   rewriteRelativeImportExtensions: true
 }
 
-export interface Built {
-  /** Where the compiled suite is. */
-  folder: string
-  remove: () => Promise<void>
-}
-
 /**
  * Compiles `lib` and `bench` to plain JavaScript: tsx wraps every function it meets in a call that names it, also those
- * made on the hot path, so a server run by tsx is slower than the package that people install.
+ * made on the hot path, so a server run by tsx is slower than the package that people install. The answer is the folder of
+ * the compiled suite, which is gone when the process ends.
  */
-export async function compile (): Promise<Built> {
+export async function compile (): Promise<string> {
   await mkdir(CACHE, { recursive: true })
   const built = await mkdtemp(join(CACHE, 'bench-'))
+  process.once('exit', () => { rmSync(built, { recursive: true, force: true }) })
   for (const folder of ['lib', 'bench']) {
     for (const entry of await readdir(join(ROOT, folder), { recursive: true })) {
       if (!entry.endsWith('.ts')) continue
@@ -38,8 +35,5 @@ export async function compile (): Promise<Built> {
   }
   const manifest: Record<string, unknown> = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'))
   await writeFile(join(built, 'package.json'), JSON.stringify({ ...manifest, exports: { '.': './lib/index.js' } }))
-  return {
-    folder: join(built, 'bench'),
-    remove: async () => { await rm(built, { recursive: true, force: true }) }
-  }
+  return join(built, 'bench')
 }

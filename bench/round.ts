@@ -27,7 +27,9 @@ async function work ({ scenario, size }: Job, server: ServerProcess): Promise<Ou
 
 process.once('message', (job: Job) => {
   ServerProcess.start(job.file, job.flags).then(async server => {
-    process.once('SIGTERM', () => { server.stop().finally(() => process.exit(1)) })
+    const leave = (): void => { server.stop().finally(() => process.exit(1)) }
+    process.once('SIGTERM', leave)
+    process.once('disconnect', leave)
     const outcome = await work(job, server)
     Connection.closeAll()
     await server.stop()

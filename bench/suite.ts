@@ -82,22 +82,21 @@ async function run (options: Options): Promise<void> {
   if (options.profiles !== null) await rm(options.profiles, { recursive: true, force: true })
   const begin = Date.now()
   const built = await compile()
-  try {
-    await compareBytes(built.folder, options).catch((error: Error) => { check('every server answers', error.message) })
-    const rows = await measure(built.folder, options)
-    const names = options.servers.map(({ name }) => name)
-    const machine = { node: process.version, cores: availableParallelism(), cpu: cpus()[0]?.model }
-    const json = { date: new Date().toISOString(), machine, size: options.size, rounds: options.rounds, servers: names, rows }
-    await mkdir(dirname(resolve(options.json)), { recursive: true })
-    await writeFile(options.json, JSON.stringify(json, null, 2) + '\n')
-    if (rows.length > 0) console.log(`\n${table(rows, names)}\n`)
-    console.log(`${((Date.now() - begin) / 1000).toFixed(0)} s, ${options.json}`)
-  } finally {
-    await built.remove()
-  }
+  await compareBytes(built, options).catch((error: Error) => { check('every server answers', error.message) })
+  const rows = await measure(built, options)
+  const names = options.servers.map(({ name }) => name)
+  const machine = { node: process.version, cores: availableParallelism(), cpu: cpus()[0]?.model }
+  const json = { date: new Date().toISOString(), machine, size: options.size, rounds: options.rounds, servers: names, rows }
+  await mkdir(dirname(resolve(options.json)), { recursive: true })
+  await writeFile(options.json, JSON.stringify(json, null, 2) + '\n')
+  if (rows.length > 0) console.log(`\n${table(rows, names)}\n`)
+  console.log(`${((Date.now() - begin) / 1000).toFixed(0)} s, ${options.json}`)
   console.log(`${passed.length} passed, ${failed.length} failed`)
   if (failed.length > 0) process.exitCode = 1
 }
+
+// A process that a signal ends takes nothing away with it unless it exits by itself.
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1))
 
 const options = readOptions(process.argv.slice(2))
 if (options !== null) await run(options)

@@ -28,7 +28,7 @@ app.mcp.tool('scan', {
   let count = 0
   for await (const { name, size, skipped } of folder.documents(signal)) {
     count++
-    yield `${name}, ${size} bytes${skipped === undefined ? '' : `, not read: ${skipped}`}\n`
+    yield `${name}, ${size} bytes${skipped === undefined ? '' : ` (${skipped})`}\n`
   }
   return `${count} files`
 })
@@ -42,16 +42,19 @@ app.mcp.tool('summarize', {
   }),
   annotations: { readOnlyHint: true }
 }, async function * ({ prefix, pause }, { signal }) {
-  const names = []
+  const documents = []
   for await (const document of folder.texts(signal)) {
-    if (document.name.startsWith(prefix)) names.push(document)
+    if (document.name.startsWith(prefix)) documents.push(document)
   }
-  for (const [index, { name, size, path }] of names.entries()) {
+  const summaries = []
+  for (const { name, size, path } of documents) {
     const { words, terms } = await countWords(readText(path, signal))
-    yield `${name}: ${size} bytes, ${words} words, mostly ${terms.join(', ')}\n`
-    yield { progress: index + 1, total: names.length, message: `${index + 1} of ${names.length}` }
+    const mostly = terms.length === 0 ? '' : `, mostly ${terms.join(', ')}`
+    const summary = `${name}: ${size} bytes, ${words} words${mostly}`
+    yield { progress: summaries.push(summary), total: documents.length, message: summary }
     await setTimeout(pause, undefined, { signal })
   }
+  return summaries.join('\n')
 })
 
 app.mcp.tool('search', {
@@ -85,15 +88,21 @@ app.mcp.tool('analyze', {
   return yield * analyzeCsv(path, size, signal)
 })
 
-const url = await app.listen({ host: '127.0.0.1', port: Number(process.env.PORT ?? 3000) })
+const port = Number(process.env.PORT ?? 3000)
+const url = await app.listen({ host: '127.0.0.1', port }).catch((error: NodeJS.ErrnoException) => {
+  console.error(error.code === 'EADDRINUSE' ? `port ${port} is taken: set PORT` : error.message)
+  process.exit(1)
+})
 closeWithGrace({ delay: 10_000, logger: app.log }, async () => { await app.close() })
 
 const post = (params: string): string => `curl -sN ${url}/mcp -H content-type:application/json -H "mcp-session-id: $SESSION" -d '${params}'`
 const call = (id: number, params: object): string => post(JSON.stringify({ jsonrpc: '2.0', id, method: 'tools/call', params }))
 const hello = { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'curl', version: '1.0.0' } }
 const initialize = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'initialize', params: hello })
+const table = await folder.table()
+const third = table === undefined ? { name: 'search', arguments: { text: 'stream' } } : { name: 'analyze', arguments: { file: table } }
 
-console.log(`Serving the documents of ${folder.root}
+console.log(`Serving the documents of ${folder.root}; another folder: npm start <folder>
 
   Streamable HTTP  ${url}/mcp
   HTTP+SSE         ${url}/sse
@@ -102,7 +111,7 @@ Open a session, then watch two tools stream. In another terminal:
 
 SESSION=$(curl -si ${url}/mcp -H content-type:application/json -d '${initialize}' | awk '/^mcp-session-id/ { print $2 }' | tr -d '\\r')
 ${call(2, { name: 'summarize', arguments: { pause: 300 }, _meta: { progressToken: 'a' } })}
-${call(3, { name: 'search', arguments: { text: 'stream' }, _meta: { progressToken: 'b' } })}
+${call(3, { ...third, _meta: { progressToken: 'b' } })}
 `)
 
 /** Words of three letters and fewer say little about a text. */

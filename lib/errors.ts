@@ -25,7 +25,7 @@ const catalogue = {
   FST_MCP_ORIGIN_FORBIDDEN: ['Origin "%s" is not allowed here; name it in the option `origins`', 403, TRANSPORT],
   FST_MCP_UNAUTHORIZED: ['Authentication is required: send `Authorization: Bearer <token>`', 401, TRANSPORT],
   FST_MCP_TOKEN_INVALID: ['The bearer token is not valid', 401, TRANSPORT],
-  FST_MCP_PRINCIPAL_INVALID: ['`auth.verify` must give a principal with a non-empty string `id`, or null', 500, INTERNAL],
+  FST_MCP_PRINCIPAL_INVALID: ['`auth.verify` must give a principal with a non-empty string `id` and, if any, a string `issuer`, or null', 500, INTERNAL],
 
   // What HTTP may carry
   FST_MCP_METHOD_NOT_ALLOWED: ['HTTP method %s is not allowed here', 405, TRANSPORT],
@@ -59,6 +59,7 @@ const catalogue = {
   FST_MCP_SESSION_INITIALIZED: ['The session is initialized already', 400, INVALID_REQUEST],
   FST_MCP_SESSIONS_FULL: ['The server holds as many sessions as it may', 503, TRANSPORT],
   FST_MCP_STREAMS_FULL: ['The server holds as many streams as it may', 503, TRANSPORT],
+  FST_MCP_CALLS_FULL: ['As many calls are in progress as may be', 503, TRANSPORT],
   FST_MCP_REPLAY_GAP: ['Events were lost beyond the replay budget: call again', 200, TRANSPORT],
 
   // Why a call ended early: the reasons of `ctx.signal`

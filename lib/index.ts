@@ -38,11 +38,16 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
   const pool = new StreamPool(streams)
   const responses = new OpenResponses()
   const store = (options.store ?? memoryStore()).open(keeps || NO_SESSIONS)
-  const sessions = keeps === false ? null : new SessionHost({ store, pool, idle: keeps.idle, window: keeps.replay.window, retry: streams.retry })
+  const onError = (err: unknown): void => app.log.error({ err }, 'the store failed')
+  const sessions = keeps === false
+    ? null
+    : new SessionHost({
+      store, pool, idle: keeps.idle, window: keeps.replay.window, retry: streams.retry, onError
+    })
 
   const tools = new Tools({ ...toolLimits, pageSize }, () => sessions?.notifyAll(TOOLS_CHANGED, notificationOf(TOOLS_CHANGED)))
   const identity = { name, version, title, instructions }
-  const served = { identity, methods: createMethods(tools, store.sessions), sessions, pool, calls, retry: streams.retry }
+  const served = { identity, methods: createMethods(tools, store.sessions), sessions, pool, calls, retry: streams.retry, limits }
 
   app.decorate('mcp', new Mcp(tools, () => ({
     sessions: store.sessions.size, streams: pool.size, calls: calls.size, abandoned: calls.abandoned

@@ -72,8 +72,11 @@ export const optionsSchema = z.strictObject({
   limits: z.strictObject({
     body: count.default(4_194_304).describe('The most bytes of a request body.'),
     batch: count.default(100).describe('The most messages in a batch.'),
-    id: count.max(256).default(256).describe('The most characters of a request id.'),
-    header: count.default(1_024).describe('The most characters of `Mcp-Session-Id`, `MCP-Protocol-Version` and `Last-Event-ID`.'),
+    id: count.max(256).default(256).describe('The most characters of a request id and of a progress token.'),
+    capabilities: count.default(16_384).describe('The most characters of the `capabilities` in `initialize`, as JSON.'),
+    calls: count.default(10_000).describe('The most calls in progress; one more is refused with 503.'),
+    callsPerSession: count.default(256).describe('The most calls in progress of one session.'),
+    header: count.min(512).default(1_024).describe('The most characters of `Mcp-Session-Id`, `MCP-Protocol-Version` and `Last-Event-ID`.'),
     depth: count.max(1_000).default(64).describe('The deepest nesting of a request body.')
   }).prefault({}),
   store: z.custom<Store>(value => typeof value === 'object' && value !== null && 'open' in value && typeof value.open === 'function', 'must be a store')

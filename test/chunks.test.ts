@@ -38,7 +38,7 @@ t.test('chunks count whole steps until the tool reports its own, and then rise b
   t.strictSame([report(falling, 5), report(falling, 5), report(falling, 3), report(falling, 6)], [5, nextAbove(5), nextAbove(nextAbove(5)), 6])
 
   const negative = new Progress()
-  t.strictSame([report(negative, -7), report(negative, 0)], [nextAbove(-1), 0], '`last` starts below 0')
+  t.strictSame([report(negative, -7), report(negative, -8), negative.step(), report(negative, 0)], [-7, nextAbove(-7), nextAbove(nextAbove(-7)), 0], 'the first value is sent as it is')
 })
 
 t.test('what is no finite number is refused, and what follows still counts', async t => {
@@ -119,7 +119,7 @@ t.test('a returned error is thrown, and what JSON cannot say is refused', async 
 
 t.test('a result may be as large as `maxResult` says, in bytes, and no larger', async t => {
   const sizes: [chunk: Chunk, bytes: number][] = [
-    ['äé', 4], [text('äé'), 4], [image, JSON.stringify(image).length]
+    ['äé', 4], [text('äé'), Buffer.byteLength(JSON.stringify(text('äé')))], [image, JSON.stringify(image).length]
   ]
   for (const [chunk, bytes] of sizes) {
     t.doesNotThrow(() => new Collector(true, bytes).add(chunk), `${bytes} of ${bytes} bytes`)
@@ -132,6 +132,8 @@ t.test('a result may be as large as `maxResult` says, in bytes, and no larger', 
   t.throws(() => collector.finish('e'), { code: 'FST_MCP_RESULT_TOO_LARGE' })
   t.throws(() => new Collector(true, 6).finishStructured({ a: 1 }), { code: 'FST_MCP_RESULT_TOO_LARGE' })
   t.doesNotThrow(() => new Collector(true, 7).finishStructured({ a: 1 }))
+  t.throws(() => { for (const many = new Collector(true, 1_000); ;) many.add(text('')) }, { code: 'FST_MCP_RESULT_TOO_LARGE' }, 'empty blocks count too')
+  t.strictSame(new Collector(true, 3).fail('abcd'), { content: [text('abc')], isError: true }, 'what went wrong is cut')
   t.throws(() => new Collector(true, 3).finish({ content: [text('abcd')] }), { code: 'FST_MCP_RESULT_TOO_LARGE' }, 'a whole result counts too')
 })
 
@@ -215,7 +217,7 @@ t.test('nothing is streamed without a progress token, and the result is the same
   app.mcp.tool('three', {}, async function * () { yield 'a'; yield { progress: 1, total: 3 }; return 'b' })
   const client = await Client.connect(app)
   const call = (meta?: object) => client.post({ jsonrpc: '2.0', id: client.nextId(), method: 'tools/call', params: { name: 'three', ...meta } })
-  for (const meta of [undefined, { _meta: {} }, { _meta: null }, { _meta: 'x' }, { _meta: { progressToken: null } }, { _meta: { progressToken: 1.5 } }]) {
+  for (const meta of [undefined, { _meta: {} }, { _meta: null }, { _meta: 'x' }, { _meta: { progressToken: null } }]) {
     const { messages, headers } = await call(meta)
     t.match(headers['content-type'], /^application\/json/)
     t.strictSame(messages.map(({ result }) => result), [{ content: [text('ab')] }], JSON.stringify(meta))
@@ -255,11 +257,31 @@ t.test('a handler that reports what is no number fails', async t => {
   t.match(await (await Client.connect(app)).call('half'), { result: { isError: true, content: [{ text: /^Tool "half" failed/ }] } })
 })
 
-t.test('a result that JSON cannot say is an error of the server, not of the connection', async t => {
+t.test('a progress token is as long as an id may be, and a whole number', async t => {
+  const app = await createApp(t, { limits: { id: 8 } })
+  app.mcp.tool('three', {}, async function * () { yield 'a' })
+  const client = await Client.connect(app)
+  for (const [progressToken, isGood] of [['12345678', true], ['123456789', false], [1, true], [1.5, false], [{}, false], [true, false]] as const) {
+    const { messages: [message] } = await client.post({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'three', _meta: { progressToken } } })
+    t.match(message, isGood ? { params: { progressToken } } : { id: 1, error: { code: -32600, data: { code: 'FST_MCP_MESSAGE_INVALID' } } }, JSON.stringify(progressToken))
+  }
+})
+
+t.test('what was yielded may be used again', async t => {
+  const collector = new Collector(true, LARGE)
+  const block = text('')
+  for (const letter of 'abc') {
+    block.text = letter
+    collector.add(block)
+  }
+  t.strictSame(collector.finish(undefined), { content: [text('a'), text('b'), text('c')] })
+})
+
+t.test('a result that JSON cannot say is a failure of the tool', async t => {
   const app = await createApp(t)
   app.mcp.tool('bigint', {}, () => ({ type: 'text', text: 'x', _meta: { n: 1n } }))
   const client = await Client.connect(app)
-  t.match(await client.call('bigint'), { error: { code: -32603, message: 'Internal error', data: { code: 'FST_MCP_INTERNAL' } } })
+  t.match(await client.call('bigint'), { result: { isError: true, content: [{ text: /^Tool "bigint" failed/ }] } })
   t.match(await client.request('ping'), { result: {} })
 })
 

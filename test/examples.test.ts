@@ -1,6 +1,6 @@
 import { execFile, spawn } from 'node:child_process'
 import { createWriteStream } from 'node:fs'
-import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { promisify } from 'node:util'
@@ -46,7 +46,7 @@ async function makeFolder (t: Test): Promise<string> {
   await writeFile(join(folder, 'image.png'), Buffer.from([137, 80, 78, 71, 0, 0]))
   await writeFile(join(folder, '.hidden'), 'stream')
   await writeFile(join(folder, 'table.csv'), '\uFEFFcity,degrees,note\r\n"Oslo, NO",-3,"says ""hi""\nthere"\nRome,17.5,\nRome,9,x\n\n')
-  await writeFile(join(folder, 'open.csv'), 'a,b\n1,"never closed\n')
+  await writeFile(join(folder, 'unclosed.csv'), 'a,b\n1,"never closed\n')
   await symlink(join(outside, 'secret.txt'), join(folder, 'link.txt'))
   await symlink(outside, join(folder, 'up'))
   return folder
@@ -65,34 +65,37 @@ t.test('hello streams each word while the tool runs', async t => {
 })
 
 t.test('documents lists, summarizes and searches a folder, and nothing outside it', async t => {
-  const child = await startChild(t, 'examples/documents.ts', { args: [await makeFolder(t)] })
+  const folder = await makeFolder(t)
+  const child = await startChild(t, 'examples/documents.ts', { args: [folder] })
   const client = await connect(t, child)
 
   await t.test('scan tells each file as it is found', async t => {
     const { told, result } = call(client, 'scan', {})
     const text = textOf(await result)
     t.equal(text.replace(/\d+ bytes/g, 'n bytes'), [
-      'a.md, n bytes', 'image.png, n bytes, not read: binary', 'more/b.md, n bytes', 'open.csv, n bytes', 'table.csv, n bytes', '5 files'
+      'a.md, n bytes', 'image.png, n bytes (binary)', 'more/b.md, n bytes', 'table.csv, n bytes', 'unclosed.csv, n bytes', '5 files'
     ].join('\n'))
     t.equal(told.length, 5)
   })
 
   await t.test('summarize tells how far it is', async t => {
     const { told, result } = call(client, 'summarize', {})
-    t.match(textOf(await result), /^a\.md: \d+ bytes, 9 words, mostly stream, words, another\nmore\/b\.md: 29 bytes, 5 words, mostly words, nothing\n/)
-    t.match(told.filter(({ total }) => total !== undefined), [
-      { progress: 1, total: 4, message: '1 of 4' }, { progress: 2 }, { progress: 3 }, { progress: 4, total: 4 }
-    ])
-    t.equal(textOf(await call(client, 'summarize', { prefix: 'more/' }).result), 'more/b.md: 29 bytes, 5 words, mostly words, nothing\n')
+    const text = textOf(await result)
+    t.match(text, /^a\.md: \d+ bytes, 9 words, mostly stream, words, another\nmore\/b\.md: 29 bytes, 5 words, mostly words, nothing\n/)
+    t.strictSame(told, text.split('\n').map((message, index) => ({ progress: index + 1, total: 4, message })))
+    t.equal(textOf(await call(client, 'summarize', { prefix: 'more/' }).result), 'more/b.md: 29 bytes, 5 words, mostly words, nothing')
+    await writeFile(join(folder, 'zz.txt'), 'a b c')
+    t.teardown(() => rm(join(folder, 'zz.txt')))
+    t.equal(textOf(await call(client, 'summarize', { prefix: 'zz' }).result), 'zz.txt: 5 bytes, 3 words')
   })
 
   await t.test('a chunk is here while the tool is at work, and a cancel ends it', async t => {
     const cancel = new AbortController()
     const { told, result } = call(client, 'summarize', { pause: 10_000 }, cancel.signal)
-    await until(() => told.length === 2, 'the first document')
+    await until(() => told.length === 1, 'the first document')
     cancel.abort()
     await t.rejects(result)
-    t.equal(told.length, 2)
+    t.equal(told.length, 1)
   })
 
   await t.test('search gives file, line and text', async t => {
@@ -111,9 +114,22 @@ t.test('documents lists, summarizes and searches a folder, and nothing outside i
         { name: 'note', count: 2, min: 'says "hi"\nthere', max: 'x', mean: null, distinct: 2 }
       ]
     })
-    const { isError, ...result } = await call(client, 'analyze', { file: 'open.csv' }).result
+    const { isError, ...result } = await call(client, 'analyze', { file: 'unclosed.csv' }).result
     t.ok(isError)
     t.equal(textOf(result as CallToolResult), 'The file ends inside a quoted field')
+  })
+
+  await t.test('analyze reads semicolons and tabs, and no binary file', async t => {
+    for (const [name, text] of [['semicolons.csv', '\uFEFF"a;b, c";n\n"x;y";1\n'], ['tabs.tsv', 'a, c\tn\tm\nx;y\t1\t2\n']] as const) {
+      await writeFile(join(folder, name), text)
+      t.teardown(() => rm(join(folder, name)))
+      t.match((await call(client, 'analyze', { file: name }).result).structuredContent, {
+        rows: 1, columns: [{ name: /^a.*, c$/, min: 'x;y', max: 'x;y' }, { name: 'n', mean: 1 }]
+      }, name)
+    }
+    t.match(await call(client, 'analyze', { file: 'image.png' }).result, {
+      isError: true, content: [{ text: 'The file "image.png" is binary' }]
+    })
   })
 
   await t.test('analyze stays in the folder', async t => {
@@ -135,30 +151,49 @@ t.test('documents lists, summarizes and searches a folder, and nothing outside i
   t.equal(child.process.exitCode, 0, 'SIGTERM ends it in order')
 })
 
-t.test('the lines that documents prints work when they are pasted', async t => {
-  const child = await startChild(t, 'examples/documents.ts', { args: [await makeFolder(t)] })
+/** The three lines that documents prints, and the messages that come when they are pasted. */
+async function paste (t: Test, folder: string) {
+  const child = await startChild(t, 'examples/documents.ts', { args: [folder] })
   await until(() => child.output().split('\n').filter(line => line.startsWith('curl')).length === 2, 'the lines')
   const lines = child.output().split('\n').filter(line => /^(SESSION|curl)/.test(line))
   t.equal(lines.length, 3)
-
   const output = await shell(lines.join('\n'))
-  const messages = [...output.matchAll(/^data: (.+)$/gm)].map(([, json = '']) => JSON.parse(json))
+  return { lines, messages: [...output.matchAll(/^data: (.+)$/gm)].map(([, json = '']) => JSON.parse(json)) }
+}
+
+t.test('the lines that documents prints work when they are pasted', async t => {
+  const folder = await makeFolder(t)
+  const { lines, messages } = await paste(t, folder)
   const told = (progressToken: string) => messages.filter(({ params }) => params?.progressToken === progressToken)
-  t.equal(told('a').length, 8, 'two notifications for each document')
-  t.match(told('b')[0].params.message, 'a.md:1: A stream of words.')
-  t.match(messages.filter(({ id }) => id !== undefined), [{ id: 2, result: { isError: undefined } }, { id: 3, result: { content: [{ text: /2 lines$/ }] } }])
+  t.strictSame(told('a').map(({ params }) => [params.progress, params.total]), [[1, 4], [2, 4], [3, 4], [4, 4]])
+  t.ok(told('b').length > 0)
+  t.match(messages.filter(({ id }) => id !== undefined), [
+    { id: 2, result: { isError: undefined } }, { id: 3, result: { structuredContent: { rows: 3 } } }
+  ])
+
+  await rm(join(folder, 'table.csv'))
+  await rm(join(folder, 'unclosed.csv'))
+  const search = (await paste(t, folder)).messages.filter(({ params, id }) => params?.progressToken === 'b' || id === 3)
+  t.match(search[0].params.message, 'a.md:1: A stream of words.')
+  t.match(search.at(-1), { id: 3, result: { content: [{ text: /2 lines$/ }] } })
 
   const [hello = '', summarize = ''] = lines
   const curl = spawn('bash', ['-c', `${hello}\nexec ${summarize.replace('"pause":300', '"pause":10000')}`], { stdio: ['ignore', 'pipe', 'ignore'] })
   t.teardown(() => curl.kill('SIGKILL'))
   let text = ''
   curl.stdout.setEncoding('utf8').on('data', chunk => { text += chunk })
-  await until(() => text.includes('1 of 4'), 'a chunk in curl while the tool is at work')
+  await until(() => text.includes('"progress":1,"total":2'), 'a chunk in curl while the tool is at work')
   t.notMatch(text, '"result"')
 })
 
 t.test('documents says what is wrong with its folder', async t => {
   await t.rejects(startChild(t, 'examples/documents.ts', { args: ['/nowhere'] }), /exited with 1:\nCannot read the folder: ENOENT/)
+})
+
+t.test('documents says in one line that its port is taken', async t => {
+  const { url } = await startChild(t, 'examples/hello.ts')
+  const port = Number(new URL(url).port)
+  await t.rejects(startChild(t, 'examples/documents.ts', { port }), { message: `examples/documents.ts exited with 1:\nport ${port} is taken: set PORT\n` })
 })
 
 t.test('analyze takes a CSV of any size in the same memory', async t => {
@@ -198,6 +233,10 @@ t.test('analyze takes a CSV of any size in the same memory', async t => {
     cancel.abort()
     await t.rejects(result)
     t.ok(told.length < 100)
+  })
+
+  await t.test('which scan says is for it alone', async t => {
+    t.match(textOf(await call(client, 'scan', {}).result), /^big\.csv, \d+ bytes \(only for analyze\)\nsmall\.csv, 12 bytes\n/)
   })
 })
 

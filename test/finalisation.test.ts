@@ -4,8 +4,11 @@ import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { McpOptions, ToolContext } from 'fastify-mcp-sse'
 import { z } from 'zod'
+import type { Task } from '../lib/tools/context.ts'
+import type { RunOptions } from '../lib/tools/outcome.ts'
+import { runTool } from '../lib/tools/run.ts'
 import { Client, until } from './client.ts'
-import { gate, type Ongoing, type Peer, seeded, serve, type Served, SESSIONS, settles, type Transport, TRANSPORTS } from './sockets.ts'
+import { DeafClient, gate, type Ongoing, type Peer, seeded, serve, type Served, SESSIONS, settles, type Transport, TRANSPORTS } from './sockets.ts'
 
 // Values that tell our timers from all others.
 const TIMERS = { timeout: 600_001, grace: 600_002, openAfter: 600_003, window: 600_004 }
@@ -122,38 +125,32 @@ for (const [name, ending] of Object.entries(endings)) {
       t.strictSame(served.logs, [], 'nor a word in the log: the tool did what it should')
     })
 
-    t.test(`on ${transport} ${name} finishes a generator that its client keeps waiting`, async t => {
-      const served = await serveFor(t, transport, ending.options)
-      const log: unknown[] = []
-      let count = 0
-      const call = await begin(served, async function * (_args, { signal }) {
-        try {
-          for (;;) {
-            count++
-            yield 'x'.repeat(50_000)
-          }
-        } finally {
-          log.push('finished', signal.reason.code)
-        }
-      }, true)
-      if (ending.code === 'FST_MCP_TOOL_TIMEOUT') {
-        // The clock stands while the tool waits, so nothing ends it but another end.
-        await settles(() => count, 200)
-        t.strictSame(log, [])
-        call.disconnect()
-        return
-      }
-      await settles(() => count, 30)
-      const ended = ending.end(call)
-      await until(() => log.length > 0, 'the end of the generator')
-      t.strictSame(log, ['finished', ending.code])
-      t.equal(served.app.mcp.stats().calls, 0)
-      call.disconnect()
-      await ended
-      await until(() => timers().length === 0, 'the end of all timers')
-    })
-
+    // The clock stands while a tool waits for its client.
     if (ending.code !== 'FST_MCP_TOOL_TIMEOUT') {
+      t.test(`on ${transport} ${name} finishes a generator that its client keeps waiting`, async t => {
+        const served = await serveFor(t, transport, ending.options)
+        const log: unknown[] = []
+        let count = 0
+        const call = await begin(served, async function * (_args, { signal }) {
+          try {
+            for (;;) {
+              count++
+              yield 'x'.repeat(50_000)
+            }
+          } finally {
+            log.push('finished', signal.reason.code)
+          }
+        }, true)
+        await settles(() => count, 30)
+        const ended = ending.end(call)
+        await until(() => log.length > 0, 'the end of the generator')
+        t.strictSame(log, ['finished', ending.code])
+        t.equal(served.app.mcp.stats().calls, 0)
+        call.disconnect()
+        await ended
+        await until(() => timers().length === 0, 'the end of all timers')
+      })
+
       t.test(`on ${transport} ${name} ends what a handler awaits of ours`, async t => {
         const served = await serveFor(t, transport, ending.options)
         let count = 0
@@ -187,12 +184,11 @@ for (const [name, ending] of Object.entries(endings)) {
       call.signal.addEventListener('abort', async () => {
         // The call answers within this turn.
         await turn()
-        atOnce.push(app.mcp.stats().calls, timers())
+        atOnce.push(app.mcp.stats().calls, timers(), app.mcp.stats().abandoned)
       })
       await ending.end(call)
       await until(() => atOnce.length > 0, 'the signal')
-      t.strictSame(atOnce, [0, []], 'call and timers are over at once')
-      t.equal(app.mcp.stats().abandoned, 0, 'the tool has its time of grace')
+      t.strictSame(atOnce, [0, [], 0], 'call and timers are over at once, and the tool has its time of grace')
       await until(() => app.mcp.stats().abandoned > 0, 'the end of its grace')
       await settles(() => logs.length, 60)
       t.equal(app.mcp.stats().abandoned, 1)
@@ -218,15 +214,18 @@ t.test('a cancellation over HTTP+SSE ends what waits for the client although the
       ends.push(`generator ${signal.reason.code}`)
     }
   })
+  const started = gate()
   app.mcp.tool('plain', {}, async (_args, { progress, signal }) => {
+    await started.opened
     while (await progress(1)) count++
     ends.push(`plain ${signal.reason.code}`)
   })
   const client = await peer()
+  const plain = await client.start('plain', {}, 'b')
   const generator = await client.start('generator', {}, 'a')
   generator.stream.body.pause()
   await settles(() => count, 50)
-  const plain = await client.start('plain', {}, 'b')
+  started.open()
   await settles(() => count, 50)
   await client.cancel(plain.id)
   await until(() => ends.length === 1, 'the handler')
@@ -361,6 +360,86 @@ t.test('an iterator that hides a hanging step behind its return is abandoned', a
   await until(() => app.mcp.stats().abandoned === 1, 'its grace')
 })
 
+t.test('a tool by itself', async t => {
+  const controller = new AbortController()
+  let listener = (_reason: Error): void => {}
+  const task: Task = {
+    request: { log: { error: t.fail } } as never,
+    principal: null,
+    session: null,
+    revision: '2025-11-25',
+    tellsInputErrorsToModel: true,
+    signal: controller.signal,
+    sendProgress: () => false,
+    sendLog: () => false,
+    closeStream: () => false,
+    abort (reason) {
+      controller.abort(reason)
+      listener(reason)
+    },
+    onAbort (given) { listener = given },
+    abandon: () => t.fail()
+  }
+  let isFinished = false
+  async function * handler () {
+    try {
+      for (;;) yield '.'
+    } finally {
+      isFinished = true
+    }
+  }
+  const { timeout, grace } = TIMERS
+  const input: RunOptions['input'] = { json: {}, validate: value => ({ ok: true, value }) }
+  const options = { name: 'tool', handler, input, output: undefined, collect: true, timeout, grace, maxResult: 1_000 }
+  const quick = { ...options, handler: async () => 'done' }
+  t.match(await runTool(quick, {}, task), { content: [{ text: 'done' }] })
+  listener(new Error('too late'))
+  t.strictSame(timers(), [], 'an end after the end is none')
+
+  await t.rejects(async () => runTool(options, {}, task), { code: 'FST_MCP_CLIENT_GONE' })
+  t.ok(isFinished, 'it ends when what it tells goes nowhere, even if nobody ended its call')
+})
+
+t.test('a client without a session that leaves a batch which is answered in part ends the rest', async t => {
+  const { app, peer } = await serveFor(t, 'stateless')
+  const reasons: unknown[] = []
+  app.mcp.tool('quick', {}, () => 'done')
+  app.mcp.tool('parked', {}, async (_args, { signal }) => {
+    await once(signal, 'abort')
+    reasons.push(signal.reason.code)
+  })
+  await peer()
+  const body = ['quick', 'parked', 'quick', 'parked'].map((name, id) => ({ jsonrpc: '2.0', id, method: 'tools/call', params: { name } }))
+  const deaf = await DeafClient.ask(served(app), '/mcp', { method: 'POST', body })
+  await until(() => app.mcp.stats().calls === 2, 'the calls')
+  deaf.close()
+  await until(() => reasons.length === 2, 'the end of both')
+  t.strictSame(reasons, ['FST_MCP_CLIENT_GONE', 'FST_MCP_CLIENT_GONE'])
+  t.strictSame(app.mcp.stats(), { sessions: 0, streams: 0, calls: 0, abandoned: 0 })
+  await until(() => timers().length === 0, 'the end of all timers')
+})
+
+t.test('a call that is cancelled while its result is checked', async t => {
+  const { app, peer } = await serveFor(t, '2025-06-18')
+  const [checking, checked] = [gate(), gate()]
+  const isValid = async (): Promise<boolean> => {
+    checking.open()
+    await checked.opened
+    return true
+  }
+  app.mcp.tool('tool', { output: z.object({ n: z.number().refine(isValid) }) }, async () => ({ n: 1 }))
+  const client = await peer()
+  const started = client.start('tool')
+  await checking.opened
+  await client.cancel(1)
+  const { stream } = await started
+  t.equal(stream.status, 202)
+  checked.open()
+  await turn()
+  t.match(app.mcp.stats(), { calls: 0, abandoned: 0 })
+  await until(() => timers().length === 0, 'the end of all timers')
+})
+
 t.test('a call that is cancelled before its tool starts', async t => {
   const { app, peer } = await serveFor(t, '2025-11-25')
   let valid = gate()
@@ -370,14 +449,9 @@ t.test('a call that is cancelled before its tool starts', async t => {
     return true
   }
   const input = z.object({ id: z.string().refine(isValid) })
-  app.mcp.tool('generator', { input }, async function * (_args, { signal }) {
-    log.push(signal.reason.code)
-    try {
-      yield 'never sent'
-      log.push('resumed')
-    } finally {
-      log.push('finished')
-    }
+  app.mcp.tool('generator', { input }, async function * () {
+    log.push('started')
+    yield 'never sent'
   })
   app.mcp.tool('sync', { input }, () => 'never sent')
   const client = await peer()
@@ -391,7 +465,7 @@ t.test('a call that is cancelled before its tool starts', async t => {
     t.equal(stream.status, 202, `${name}: nothing is left to be said`)
     t.equal(app.mcp.stats().calls, 0)
   }
-  t.strictSame(log, ['FST_MCP_CANCELLED', 'finished'])
+  t.strictSame(log, [], 'a generator that did not begin does not')
   await until(() => timers().length === 0, 'the end of all timers')
 })
 

@@ -32,7 +32,7 @@ t.test('without options every default holds', async t => {
     streams: { keepAlive: 15_000, stall: 60_000, max: 1_000, buffer: 65_536, openAfter: 1_000, retry: 1_000 },
     sessions: { idle: 1_800_000, max: 10_000, replay: { events: 1_000, bytes: 262_144, window: 300_000 } },
     tools: { timeout: 300_000, grace: 5_000, maxResult: 10_485_760, pageSize: 100 },
-    limits: { body: 4_194_304, batch: 100, id: 256, header: 1_024, depth: 64 }
+    limits: { body: 4_194_304, batch: 100, id: 256, capabilities: 16_384, calls: 10_000, callsPerSession: 256, header: 1_024, depth: 64 }
   })
 })
 
@@ -47,7 +47,7 @@ t.test('each option takes what it should', async t => {
     ['streams.keepAlive', 10, MAX_TIMER], ['streams.stall', 10], ['streams.max', 1], ['streams.buffer', 1], ['streams.openAfter', 1], ['streams.retry', 0],
     ['sessions', false], ['sessions.idle', 2], ['sessions.max', 1], ['sessions.replay.events', 1], ['sessions.replay.bytes', 1],
     ['sessions.replay.window', 1], ['tools.timeout', 1], ['tools.grace', 1], ['tools.maxResult', 1], ['tools.pageSize', 1],
-    ['limits.body', 1], ['limits.batch', 1], ['limits.id', 1, 256], ['limits.header', 1], ['limits.depth', 1, 1_000], ['store', store, undefined]
+    ['limits.body', 1], ['limits.batch', 1], ['limits.id', 1, 256], ['limits.header', 512], ['limits.capabilities', 1], ['limits.calls', 1], ['limits.callsPerSession', 1], ['limits.depth', 1, 1_000], ['store', store, undefined]
   ]
   for (const [name, ...values] of good) {
     for (const value of values) {

@@ -148,7 +148,7 @@ t.test('a schema may take its time', async t => {
     const { result, error } = await client.call('in', { n: 11 })
     t.match(revision === '2025-11-25' ? result.content[0].text : error?.message, 'Invalid arguments for tool "in": is too much')
     t.match(await client.call('broken'), { error: { code: -32603, message: 'Internal error', data: { code: 'FST_MCP_INTERNAL' } } })
-    t.match(errors(), [{ err: { message: 'the schema broke' } }])
+    t.match(errors(), [{ err: { message: /the schema broke/ } }])
     for (const name of ['out', 'late']) {
       t.match(await client.call(name, { n: 1 }), { result: { structuredContent: { n: 1 } } })
       t.match(await client.call(name, { n: 11 }), { result: { isError: true, content: [{ text: /failed/ }] } })

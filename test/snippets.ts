@@ -1,9 +1,10 @@
 // The code blocks of the documentation, and how each is exercised. A comment in front of a block says what it is:
 //
-//   ```js with `app.listen(`      a program: runs in a process of its own, and the page's curl lines call it
+//   ```js with a `listen` and     a program: runs in a process of its own, and the page's curl lines call it
+//   its import of fastify
 //   ```js, ```ts                  a fragment: runs with `app`, `mcp`, `z`, `ToolError` and `setTimeout` in scope; one with
-//                                 `app.register(mcp` gets an app without the plugin
-//   ```sh                         runs in bash; assignments hold for the rest of the page
+//                                 `app.register(mcp` gets an app without the plugin, and one that listens is called by the curl lines
+//   ```sh                         runs in bash; assignments hold for the rest of the page, and fragments find them in `process.env`
 //   ```text                       what the block before it printed
 //   <!-- result of: tool {…} -->  the JSON result of a call
 //   <!-- frames of: tool {…} -->  the events of a call with a progress token
@@ -44,7 +45,7 @@ export function snippetsOf (page: string, text: string): Snippet[] {
   }))
 }
 
-export const isProgram = ({ code }: Snippet): boolean => code.includes('app.listen(')
+export const isProgram = ({ code }: Snippet): boolean => code.includes('app.listen(') && /^.*\b(?:from|require)\b.*'fastify'/m.test(code)
 export const isCode = ({ language }: Snippet): boolean => language === 'js' || language === 'ts'
 
 const PROVIDED = { Fastify, mcp, ToolError, setTimeout, z }
@@ -163,7 +164,7 @@ export class Page {
   }
 
   async #program (code: string): Promise<undefined> {
-    const file = join(this.#folder, `program${++this.#count}.mjs`)
+    const file = join(this.#folder, `program${++this.#count}.${code.includes(' = require(') ? 'cjs' : 'mjs'}`)
     await writeFile(file, code)
     this.#url = (await startChild(this.#t, file)).url
   }
@@ -172,7 +173,7 @@ export class Page {
     const imports = code.match(/^import .+$/gm) ?? []
     const body = code.replace(/^import .+$/gm, '').replaceAll('http://localhost:3000', this.#url ?? '')
     const names = Object.keys(PROVIDED).filter(name => !imports.some(line => new RegExp(`\\b${name}\\b`).test(line)))
-    const source = `${imports.join('\n')}\nexport default async ({ app, console, ${names.join(', ')} }) => {\n${body}\n}\n`
+    const source = `${imports.join('\n')}\nexport default async ({ app, console, process, ${names.join(', ')} }) => {\n${body}\n}\n`
     const file = join(this.#folder, `fragment${++this.#count}.mjs`)
     const compilerOptions = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true }
     await writeFile(file, ts.transpileModule(source, { compilerOptions }).outputText)
@@ -180,7 +181,10 @@ export class Page {
     const log = (...values: unknown[]): void => { printed += `${format(...values)}\n` }
     const app = code.includes('.register(mcp') ? this.#useApp(Fastify()) : await this.#ready()
     const { default: run } = await import(pathToFileURL(file).href)
-    await within(run({ ...PROVIDED, app, console: { log } }), 'the end of a fragment')
+    const process = { env: { ...this.#env, PORT: '0' } }
+    await within(run({ ...PROVIDED, app, process, console: { log } }), 'the end of a fragment')
+    const address = app.server.address()
+    if (code.includes('app.listen(') && typeof address === 'object') this.#url = `http://127.0.0.1:${address?.port}`
     this.#printed = () => printed
   }
 

@@ -108,7 +108,7 @@ export function storeSuite (t: Test, { create, advance, lag }: StoreUnderTest): 
     fill(store, 'a', 'r', 1, 2)
     fill(store, 'b', 's', 1, 1)
     for (const seq of [0, 1, 2, 3, 99]) {
-      t.strictSame(await store.events.after('a', 's', seq), { frames: frames('s', seq + 1, 3), complete: true, lost: [] }, String(seq))
+      t.strictSame(await store.events.after('a', 's', seq), { frames: frames('s', seq + 1, 3), isComplete: true, lost: [], isTold: true }, String(seq))
     }
     t.strictSame((await store.events.after('a', 'r', 0))?.frames, ['r1', 'r2'])
     for (const [session, stream] of [['a', 'q'], ['c', 's'], ['__proto__', 's'], ['a', '__proto__'], ['a', 'constructor']] as const) {
@@ -119,23 +119,23 @@ export function storeSuite (t: Test, { create, advance, lag }: StoreUnderTest): 
   check('what is over the budget of events is trimmed, oldest first, and its loss can be told', async (t, store) => {
     t.ok(fill(store, 'a', 's', 1, 3, 'first').every(room => room), 'a stream that is not held never waits')
     t.ok(fill(store, 'a', 's', 4, 8, 9).every(room => room))
-    t.strictSame(await store.events.after('a', 's', 0), { frames: frames('s', 3, 8), complete: false, lost: [] }, 'the first answer is still there')
+    t.strictSame(await store.events.after('a', 's', 0), { frames: frames('s', 3, 8), isComplete: false, lost: [], isTold: true }, 'the first answer is still there')
     fill(store, 'a', 's', 9, 11)
-    t.strictSame(await store.events.after('a', 's', 0), { frames: frames('s', 6, 11), complete: false, lost: ['first'] })
-    t.strictSame(await store.events.after('a', 's', 2), { frames: frames('s', 6, 11), complete: false, lost: ['first'] })
-    t.strictSame(await store.events.after('a', 's', 3), { frames: frames('s', 6, 11), complete: false, lost: [] }, 'that client has seen the answer')
-    t.strictSame(await store.events.after('a', 's', 5), { frames: frames('s', 6, 11), complete: true, lost: [] }, 'that client misses nothing')
+    t.strictSame(await store.events.after('a', 's', 0), { frames: frames('s', 6, 11), isComplete: false, lost: ['first'], isTold: true })
+    t.strictSame(await store.events.after('a', 's', 2), { frames: frames('s', 6, 11), isComplete: false, lost: ['first'], isTold: true })
+    t.strictSame(await store.events.after('a', 's', 3), { frames: frames('s', 6, 11), isComplete: false, lost: [], isTold: true }, 'that client has seen the answer')
+    t.strictSame(await store.events.after('a', 's', 5), { frames: frames('s', 6, 11), isComplete: true, lost: [], isTold: true }, 'that client misses nothing')
   })
 
   check('what is over the budget of bytes is trimmed', async (t, { events }) => {
     const append = (seq: number, size: number): boolean => events.append('a', { stream: 's', seq, frame: String(seq).repeat(size) })
     append(1, 50)
     append(2, 50)
-    t.equal((await events.after('a', 's', 0))?.complete, true, 'as much as there may be')
+    t.equal((await events.after('a', 's', 0))?.isComplete, true, 'as much as there may be')
     append(3, 1)
     t.strictSame((await events.after('a', 's', 0))?.frames, ['2'.repeat(50), '3'])
     append(4, 101)
-    t.strictSame(await events.after('a', 's', 0), { frames: [], complete: false, lost: [] }, 'one event may be too much by itself')
+    t.strictSame(await events.after('a', 's', 0), { frames: [], isComplete: false, lost: [], isTold: true }, 'one event may be too much by itself')
     append(5, 10)
     t.strictSame((await events.after('a', 's', 4))?.frames, ['5'.repeat(10)], 'and the next is kept again')
   }, { replay: { ...LIMITS.replay, bytes: 100 } })
@@ -143,7 +143,7 @@ export function storeSuite (t: Test, { create, advance, lag }: StoreUnderTest): 
   check('each session has a budget of its own', async (t, store) => {
     fill(store, 'a', 's', 1, 6)
     fill(store, 'b', 's', 1, 6)
-    for (const session of ['a', 'b']) t.equal((await store.events.after(session, 's', 0))?.complete, true)
+    for (const session of ['a', 'b']) t.equal((await store.events.after(session, 's', 0))?.isComplete, true)
   })
 
   check('finished streams are trimmed before running ones, and the longest of those first', async (t, store) => {
@@ -155,8 +155,8 @@ export function storeSuite (t: Test, { create, advance, lag }: StoreUnderTest): 
     fill(store, 'a', 'short', 3, 3)
     t.equal(await store.events.after('a', 'done', 0), undefined)
     fill(store, 'a', 'long', 4, 4)
-    t.match(await store.events.after('a', 'long', 0), { complete: false, frames: frames('long', 2, 4) })
-    t.match(await store.events.after('a', 'short', 0), { complete: true, frames: frames('short', 1, 3) })
+    t.match(await store.events.after('a', 'long', 0), { isComplete: false, frames: frames('long', 2, 4) })
+    t.match(await store.events.after('a', 'short', 0), { isComplete: true, frames: frames('short', 1, 3) })
   })
 
   check('a finished stream is forgotten after the window', async (t, { events }) => {
@@ -180,15 +180,15 @@ export function storeSuite (t: Test, { create, advance, lag }: StoreUnderTest): 
     events.hold('a', 'away')
     t.strictSame(fill(store, 'a', 'away', 3, 7), [true, true, true, false, false], 'false from the event that fills the budget')
     t.strictSame(fill(store, 'a', 'here', 1, 2), [false, false])
-    t.match(await events.after('a', 'away', 0), { complete: true, frames: frames('away', 1, 7) })
-    t.match(await events.after('a', 'here', 0), { complete: false, frames: [] }, 'others lose theirs first')
+    t.match(await events.after('a', 'away', 0), { isComplete: true, frames: frames('away', 1, 7) })
+    t.match(await events.after('a', 'here', 0), { isComplete: false, frames: [] }, 'others lose theirs first')
     t.strictSame(fill(store, 'b', 's', 1, 1), [true], 'other sessions have nothing to do with it')
 
     events.release('a', 'away')
     events.release('a', 'away')
-    t.match(await events.after('a', 'away', 0), { complete: true, frames: frames('away', 1, 7) }, 'the client finds everything when it is back')
+    t.match(await events.after('a', 'away', 0), { isComplete: true, frames: frames('away', 1, 7) }, 'the client finds everything when it is back')
     t.strictSame(fill(store, 'a', 'away', 8, 8), [true])
-    t.match(await events.after('a', 'away', 0), { complete: false, frames: frames('away', 3, 8) }, 'and then the budget holds again')
+    t.match(await events.after('a', 'away', 0), { isComplete: false, frames: frames('away', 3, 8) }, 'and then the budget holds again')
   })
 
   check('what is held fills the budget in bytes as well', async (t, { events }) => {
@@ -205,12 +205,12 @@ export function storeSuite (t: Test, { create, advance, lag }: StoreUnderTest): 
     events.hold('a', 'unread')
     events.finish('a', 'unread')
     fill(store, 'a', 'here', 1, 4)
-    t.match(await events.after('a', 'unread', 0), { complete: true, frames: frames('unread', 1, 4) })
-    t.match(await events.after('a', 'here', 0), { complete: false, frames: frames('here', 3, 4) })
+    t.match(await events.after('a', 'unread', 0), { isComplete: true, frames: frames('unread', 1, 4) })
+    t.match(await events.after('a', 'here', 0), { isComplete: false, frames: frames('here', 3, 4) })
     events.hold('a', 'here')
     fill(store, 'a', 'here', 5, 5)
     t.equal(await events.after('a', 'unread', 0), undefined)
-    t.match(await events.after('a', 'here', 2), { complete: true, frames: frames('here', 3, 5) })
+    t.match(await events.after('a', 'here', 2), { isComplete: true, frames: frames('here', 3, 5) })
     t.strictSame(fill(store, 'a', 'here', 6, 7), [true, true], 'and what it held is free')
   })
 }

@@ -13,11 +13,29 @@ t.test('the memory store keeps the contract of a store', async t => {
   storeSuite(t, { create: memoryStore, advance: async ms => mock.timers.tick(ms), lag: 10_000 })
 })
 
-t.test('of trimmed answers the memory store remembers the last hundred', async t => {
+t.test('of trimmed answers the memory store remembers the last thousand, and that there were more', async t => {
   const { events, close } = memoryStore().open(LIMITS)
-  for (let seq = 1; seq <= 150; seq++) events.append('a', { stream: 's', seq, frame: 'x', answers: seq })
-  const { lost } = await events.after('a', 's', 0) ?? {}
-  t.strictSame(lost, Array.from({ length: 100 }, (_, index) => index + 49))
+  const { events: kept } = LIMITS.replay
+  for (let seq = 1; seq <= 1_000 + kept; seq++) events.append('a', { stream: 's', seq, frame: 'x', answers: seq })
+  t.match(await events.after('a', 's', 0), { isComplete: false, lost: { length: 1_000 }, isTold: true })
+  events.append('a', { stream: 's', seq: 1_001 + kept, frame: 'x', answers: 'last' })
+  t.match(await events.after('a', 's', 0), { isComplete: false, lost: { length: 1_000 }, isTold: false })
+  t.match(await events.after('a', 's', 1), { isComplete: false, lost: { length: 1_000 }, isTold: true }, 'that client has seen the first')
+  await close()
+})
+
+t.test('one result that nobody fetched may be larger than the budget, several may not', async t => {
+  const { events, close } = memoryStore().open(LIMITS)
+  for (const stream of ['first', 'second']) {
+    events.hold('a', stream)
+    events.append('a', { stream, seq: 1, frame: 'x'.repeat(LIMITS.replay.bytes + 1) })
+    events.finish('a', stream)
+    t.match(await events.after('a', stream, 0), { frames: { length: 1 } })
+  }
+  t.equal(await events.after('a', 'first', 0), undefined)
+  events.release('a', 'second')
+  events.append('a', { stream: 'third', seq: 1, frame: 'x' })
+  t.equal(await events.after('a', 'second', 0), undefined, 'what was fetched goes first')
   await close()
 })
 

@@ -415,9 +415,12 @@ t.test('the host on the way of a stream', async t => {
       })
       const reasons: unknown[] = []
       app.mcp.tool('parked', {}, async function * (_args, { signal }) {
-        yield 'one'
-        await once(signal, 'abort')
-        reasons.push(signal.reason.code)
+        try {
+          yield 'one'
+          await once(signal, 'abort')
+        } finally {
+          reasons.push(signal.reason.code)
+        }
       })
       app.mcp.tool('parked-quietly', {}, async (_args, { signal }) => {
         await once(signal, 'abort')
@@ -440,6 +443,8 @@ t.test('the host on the way of a stream', async t => {
       await until(() => arrived === asked.length, 'all requests')
       asked.forEach(request => request.destroy())
       while (await sockets(app.server) > 0) await new Promise(resolve => setImmediate(resolve))
+      // The requests are told of it in the turn after.
+      for (let turns = 0; turns < 3; turns++) await new Promise(resolve => setImmediate(resolve))
       left.open()
       await until(() => reasons.length === 2, 'both tools to be told')
       t.strictSame(reasons, ['FST_MCP_CLIENT_GONE', 'FST_MCP_CLIENT_GONE'], transport)

@@ -16,6 +16,10 @@ export interface Load {
 /** Keeps every lane calling until `count` calls are made; how long each took in milliseconds. Throws when any answer was wrong. */
 async function drive (lanes: Lane[], count: number): Promise<number[]> {
   const waits: number[] = []
+  let over = false
+  // A load that sleeps is woken by the server's writes, and the kernel counts that as the server's CPU.
+  const stayAwake = (): void => { if (!over) setImmediate(stayAwake) }
+  stayAwake()
   await Promise.all(lanes.map(async lane => {
     await new Promise<void>((resolve, reject) => {
       let asked = performance.now()
@@ -30,6 +34,7 @@ async function drive (lanes: Lane[], count: number): Promise<number[]> {
       lane(done)
     })
   }))
+  over = true
   return waits
 }
 

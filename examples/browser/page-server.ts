@@ -1,4 +1,4 @@
-// A page that watches a tool over a native EventSource. Kill this server and start it again: the page carries on.
+// A page that watches a tool over a native EventSource: open http://127.0.0.1:3000. Kill this server and start it again: the page carries on.
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import fastifyStatic from '@fastify/static'

@@ -43,28 +43,39 @@ export async function * analyzeCsv (path: string, size: number, signal: AbortSig
   return { rows, columns: (columns ?? []).map(column => column.report()) }
 }
 
-/** The records of a CSV (RFC 4180): a quoted field may hold commas, doubled quotes and line ends. */
+/** The records of a CSV (RFC 4180): a quoted field may hold separators, doubled quotes and line ends. The first one tells the separator. */
 async function * recordsOf (lines: AsyncIterable<string>): AsyncGenerator<string[]> {
   let record = ''
   let inQuotes = false
+  let fieldsOf: ReturnType<typeof splitterOf> | undefined
   for await (const line of lines) {
     record = inQuotes ? `${record}\n${line}` : line
     if (record.length > MAX_RECORD) throw new ToolError(`A record is longer than ${MAX_RECORD} characters: is a quote left open?`)
     if (line.includes('"') && line.split('"').length % 2 === 0) inQuotes = !inQuotes
-    if (!inQuotes && record !== '') yield fieldsOf(record)
+    if (inQuotes || record === '') continue
+    if (fieldsOf === undefined) {
+      record = record.replace(/^\uFEFF/, '')
+      fieldsOf = splitterOf(record)
+    }
+    yield fieldsOf(record)
   }
   if (inQuotes) throw new ToolError('The file ends inside a quoted field')
 }
 
-function fieldsOf (record: string): string[] {
-  if (!record.includes('"')) return record.split(',')
-  const fields = `,${record}`.matchAll(/,(?:"([^"]*(?:""[^"]*)*)"|([^,]*))/g)
-  return Array.from(fields, ([, quoted, plain]) => quoted?.replaceAll('""', '"') ?? plain ?? '')
+/** Splits records by the separator that the header has most of. */
+function splitterOf (header: string): (record: string) => string[] {
+  const bare = header.replace(/"[^"]*"/g, '')
+  const [separator = ','] = [',', ';', '\t'].sort((a, b) => bare.split(b).length - bare.split(a).length)
+  const field = new RegExp(`${separator}(?:"([^"]*(?:""[^"]*)*)"|([^${separator}]*))`, 'g')
+  return record => {
+    if (!record.includes('"')) return record.split(separator)
+    return Array.from(`${separator}${record}`.matchAll(field), ([, quoted, plain]) => quoted?.replaceAll('""', '"') ?? plain ?? '')
+  }
 }
 
 function headerOf (names: string[]): Column[] {
   if (names.length > MAX_COLUMNS) throw new ToolError(`The file has more than ${MAX_COLUMNS} columns`)
-  return names.map(name => new Column(name.replace(/^\uFEFF/, '').trim()))
+  return names.map(name => new Column(name.trim()))
 }
 
 /** What is known of one column so far. It is a column of numbers until a value is none. */

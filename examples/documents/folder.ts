@@ -1,11 +1,12 @@
 import { createReadStream, type ReadStream } from 'node:fs'
 import { open, readdir, realpath, stat } from 'node:fs/promises'
-import { isAbsolute, join, relative, resolve, sep } from 'node:path'
+import { extname, isAbsolute, join, relative, resolve, sep } from 'node:path'
 import { ToolError } from 'fastify-mcp-sse'
 
-/** Documents above this size are listed, not read, and no line may be longer. */
+/** Documents above this size are listed, not read as a text, and no line may be longer. */
 const MAX_BYTES = 8 * 1024 * 1024
 const SNIFFED_BYTES = 1024
+const TABLES = new Set(['.csv', '.tsv'])
 
 export interface Document {
   /** Relative to the folder, as clients see it. */
@@ -13,7 +14,7 @@ export interface Document {
   path: string
   size: number
   /** Why its text is not read, undefined when it is. */
-  skipped: 'binary' | 'unreadable' | 'too large' | undefined
+  skipped: 'binary' | 'unreadable' | 'too large' | 'only for analyze' | undefined
 }
 
 /** One folder of text documents, and nothing outside it. */
@@ -45,14 +46,22 @@ export class Folder {
     }
   }
 
-  /** The file that a client named, wherever `..` and symbolic links lead, as long as they stay in the folder. */
+  /** A CSV at the top of the folder, if there is one whose name needs no quoting in a shell. */
+  async table (): Promise<string | undefined> {
+    const entries = await readdir(this.root, { withFileTypes: true })
+    return entries.filter(entry => entry.isFile() && /^\w[\w.-]*$/.test(entry.name) && isTable(entry.name)).map(({ name }) => name).sort()[0]
+  }
+
+  /** The file of text that a client named, wherever `..` and symbolic links lead, as long as they stay in the folder. */
   async find (name: string): Promise<{ path: string, size: number }> {
     const path = await realpath(resolve(this.root, name)).catch(() => null)
     const inside = path === null ? '..' : relative(this.root, path)
     const stats = path === null || inside.startsWith('..') || isAbsolute(inside) ? null : await stat(path)
     // The same words for both, so that nobody learns what is outside.
     if (path === null || !stats?.isFile()) throw new ToolError(`There is no file "${name}" in the folder`)
-    return { path, size: stats.size }
+    const { size, skipped } = await inspect(path)
+    if (skipped === 'binary' || skipped === 'unreadable') throw new ToolError(`The file "${name}" is ${skipped}`)
+    return { path, size }
   }
 }
 
@@ -69,14 +78,19 @@ async function * walk (folder: string, signal: AbortSignal): AsyncGenerator<stri
   }
 }
 
+function isTable (path: string): boolean {
+  return TABLES.has(extname(path).toLowerCase())
+}
+
 async function inspect (path: string): Promise<Pick<Document, 'size' | 'skipped'>> {
   const file = await open(path).catch(() => null)
   if (file === null) return { size: 0, skipped: 'unreadable' }
   try {
     const { size } = await file.stat()
-    if (size > MAX_BYTES) return { size, skipped: 'too large' }
     const { buffer, bytesRead } = await file.read(Buffer.alloc(SNIFFED_BYTES))
-    return { size, skipped: buffer.subarray(0, bytesRead).includes(0) ? 'binary' : undefined }
+    if (buffer.subarray(0, bytesRead).includes(0)) return { size, skipped: 'binary' }
+    if (size <= MAX_BYTES) return { size, skipped: undefined }
+    return { size, skipped: isTable(path) ? 'only for analyze' : 'too large' }
   } finally {
     await file.close()
   }

@@ -13,6 +13,8 @@ export interface Line {
   end (): void
   /** The client left before there was a stream. */
   leave (): void
+  /** Ends the connection alone. Only where the client can come back; false when it cannot. */
+  closeStream? (): boolean
 }
 
 export interface ChannelOptions {
@@ -27,6 +29,8 @@ export interface ChannelOptions {
   readonly retry: number
   /** Whether the first event has an id and empty data (2025-11-25). */
   readonly primes: boolean
+  /** Whether nothing is lost when it ends before its first event. */
+  readonly isDisposable: boolean
   /** The client did not come back in time. */
   readonly onLost: () => void
   /** The client came back too late for some events: whatever they belonged to cannot go on. */
@@ -86,7 +90,9 @@ export class Channel implements Line {
   #disconnected (stream: SseStream): void {
     if (this.#stream !== stream) return
     this.#stream = null
-    if (!this.#over) this.leave()
+    if (this.#over) return
+    if (this.#seq === 0 && this.#options.isDisposable) this.end()
+    else this.leave()
   }
 
   leave (): void {
@@ -96,10 +102,9 @@ export class Channel implements Line {
     this.#recheck()
   }
 
-  /** Ends the connection alone; false where the client could not come back. */
   closeStream (): boolean {
     const stream = this.#stream
-    if (stream === null || !this.#options.primes) return false
+    if (this.#over || stream === null || !this.#options.primes) return false
     stream.write(encode({ retry: this.#options.retry }))
     this.#stream = null
     stream.end()
@@ -133,6 +138,12 @@ export class Channel implements Line {
     const jsons = [...this.#pending.values()]
     this.#pending.clear()
     for (const json of jsons) this.send(json)
+  }
+
+  /** The answer of `send` without sending. */
+  room (): Room {
+    const room = this.#room()
+    return room === true || this.#over ? room : this.#wait(room)
   }
 
   #room (): Room {

@@ -25,7 +25,8 @@ export function nameStream (unique: string, ids: readonly RequestId[]): string {
   let name = unique
   for (const id of ids) {
     const longer = `${name}.${typeof id === 'number' ? `i${id}` : `s${Buffer.from(id).toString('base64url')}`}`
-    if (longer.length <= LONGEST_NAME) name = longer
+    // An id with a lone surrogate does not survive the encoding, and would name another request.
+    if (longer.length <= LONGEST_NAME && requestsOf(longer).at(-1) === id) name = longer
   }
   return name
 }

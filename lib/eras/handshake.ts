@@ -30,6 +30,7 @@ export interface Served {
   readonly calls: CallsInProgress
   /** Milliseconds that a client is told to wait before it comes back. */
   readonly retry: number
+  readonly limits: { readonly capabilities: number, readonly calls: number, readonly callsPerSession: number }
 }
 
 /** What an era reads of an HTTP request, beside its body. */
@@ -81,10 +82,13 @@ export function newSession (id: string, principal: Principal | null, transport: 
   }
 }
 
-/** Reads the params of `initialize`. Throws FST_MCP_PARAMS_INVALID. */
-export function readInitialize ({ protocolVersion, capabilities = {}, clientInfo = {} }: Params): Hello {
+/** Reads the params of `initialize`, whose capabilities are kept with the session. Throws FST_MCP_PARAMS_INVALID. */
+export function readInitialize ({ protocolVersion, capabilities = {}, clientInfo = {} }: Params, { limits }: Served): Hello {
   if (typeof protocolVersion !== 'string') throw new errorCodes.FST_MCP_PARAMS_INVALID('`protocolVersion` must be a string')
   if (!isObject(capabilities)) throw new errorCodes.FST_MCP_PARAMS_INVALID('`capabilities` must be an object')
+  if (JSON.stringify(capabilities).length > limits.capabilities) {
+    throw new errorCodes.FST_MCP_PARAMS_INVALID(`\`capabilities\` must not be longer than ${limits.capabilities} characters`)
+  }
   if (!isObject(clientInfo)) throw new errorCodes.FST_MCP_PARAMS_INVALID('`clientInfo` must be an object')
   return { revision: negotiate(protocolVersion), capabilities }
 }
@@ -132,6 +136,11 @@ export function takeNotifications (served: Served, messages: readonly Message[],
 export function checkMessages (served: Served, messages: readonly Message[], batch: boolean, session: SessionRecord | null, profile: Profile): void {
   if (batch && !profile.batches) throw new errorCodes.FST_MCP_BATCH_UNSUPPORTED()
   const inProgress = session === null ? undefined : served.sessions?.peek(session.id)?.calls
+  const requests = messages.filter(message => message.kind === 'request').length
+  const { limits, calls } = served
+  if (requests > 0 && (calls.size + requests > limits.calls || (inProgress?.size ?? 0) + requests > limits.callsPerSession)) {
+    throw new errorCodes.FST_MCP_CALLS_FULL()
+  }
   for (const message of messages) {
     if (message.kind === 'response') throw new errorCodes.FST_MCP_RESPONSE_UNEXPECTED(JSON.stringify(message.id))
     if (message.kind === 'request' && inProgress?.has(message.id) === true) throw new errorCodes.FST_MCP_ID_IN_USE(JSON.stringify(message.id))

@@ -38,8 +38,12 @@ export class HttpSse {
     return whenReady(known, session => {
       if (session === undefined || position === undefined) return this.#open(facts, endpointOf, exchange)
       return whenReady(this.#sessions.replay(session, position), resumed => {
-        const stream = resumed.channel && resume(resumed, pool, encode({ event: 'endpoint', data: endpointOf(session.id) }))
-        return stream === undefined ? this.#open(facts, endpointOf, exchange) : exchange.stream(stream)
+        const endpoint = encode({ event: 'endpoint', data: endpointOf(session.id) })
+        const stream = resumed.channel && resumed.replay?.isTold !== false && resume(resumed, pool, endpoint)
+        if (stream) return exchange.stream(stream)
+        // More was lost than can be told, and a new session tells that.
+        this.#sessions.expire(session.id)
+        return this.#open(facts, endpointOf, exchange)
       })
     })
   }
@@ -61,25 +65,33 @@ export class HttpSse {
       id: session.id,
       primes: false,
       listens: true,
-      onLost: () => { this.#sessions.end(session.id, new errorCodes.FST_MCP_CLIENT_GONE()) },
+      isDisposable: false,
+      onLost: () => this.#sessions.expire(session.id),
       onGap: () => abortCalls(new errorCodes.FST_MCP_REPLAY_GAP())
     })
   }
 
-  /** Answers a POST with 202; what it asks for travels on the stream. Throws FST_MCP_SESSION_REQUIRED and FST_MCP_SESSION_UNKNOWN. */
+  /**
+   * Answers a POST with 202; what it asks for travels on the stream. A request waits until the stream has room for its answer.
+   * Throws FST_MCP_SESSION_REQUIRED and FST_MCP_SESSION_UNKNOWN.
+   */
   post (inbound: Inbound, facts: Facts, exchange: Exchange): Awaitable<void> {
     if (facts.sessionId === undefined) throw new errorCodes.FST_MCP_SESSION_REQUIRED()
     return whenReady(this.#sessions.find(facts.sessionId, facts.principal, 'sse'), session => {
       const channel = session && this.#sessions.peek(session.id)?.channels.get(session.id)
       if (session === undefined || channel === undefined) throw new errorCodes.FST_MCP_SESSION_UNKNOWN()
-      if (inbound.kind === 'initialize') return this.#initialize(inbound, session, channel, exchange)
-      this.#take(inbound, session, channel, facts, exchange)
+      const proceed = (): Awaitable<void> => inbound.kind === 'initialize'
+        ? this.#initialize(inbound, session, channel, exchange)
+        : this.#take(inbound, session, channel, facts, exchange)
+      // What stops the calls that fill the stream must not wait for them.
+      const asks = inbound.kind === 'initialize' || inbound.messages.some(message => message.kind === 'request')
+      return asks ? whenRoom(channel, proceed) : proceed()
     })
   }
 
   #initialize ({ id, params }: Initialize, session: SessionRecord, channel: Channel, exchange: Exchange): Awaitable<void> {
     if (session.initialized) throw new errorCodes.FST_MCP_SESSION_INITIALIZED()
-    const { revision, capabilities } = readInitialize(params)
+    const { revision, capabilities } = readInitialize(params, this.#served)
     Object.assign(session, { revision, capabilities, initialized: true })
     return whenReady(this.#sessions.update(session), () => {
       channel.send(resultOf(id, initializeResult(this.#served, revision)), id)
@@ -96,6 +108,13 @@ export class HttpSse {
     const { calls } = this.#served
     startCalls(this.#served, messages, { profile, principal: facts.principal, session, request: facts.request, outbox: outboxOf(channel), calls }, [])
   }
+}
+
+/** Those who wait together go on one by one, as far as each leaves room for the next. */
+function whenRoom (channel: Channel, proceed: () => Awaitable<void>): Awaitable<void> {
+  const room = channel.room()
+  if (room === false) throw new errorCodes.FST_MCP_SESSION_UNKNOWN()
+  return room === true ? proceed() : room.then(() => whenRoom(channel, proceed))
 }
 
 /** All calls of the session share its one stream. */

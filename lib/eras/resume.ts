@@ -29,7 +29,7 @@ export function resume ({ name, channel, replay }: Resumed, pool: StreamPool, gr
   const requests = requestsOf(name)
   if (channel === undefined && requests.length === 0) return undefined
   const stream = channel?.attach() ?? pool.open(() => {})
-  const isComplete = replay?.complete ?? channel !== undefined
+  const isComplete = replay?.isComplete ?? channel !== undefined
   stream.write(greeting + comment(isComplete ? 'resumed' : 'resumed, some events are lost'))
   // What is left of one call's answer is of no use.
   if (isComplete || requests.length !== 1) replay?.frames.forEach(frame => stream.write(frame))

@@ -43,6 +43,7 @@ export interface ChannelInit {
   readonly primes: boolean
   /** True for a stream that carries what belongs to no call. */
   readonly listens: boolean
+  readonly isDisposable: boolean
   readonly onLost: () => void
   readonly onGap: () => void
 }
@@ -54,6 +55,8 @@ export interface SessionsOptions {
   readonly idle: number
   readonly window: number
   readonly retry: number
+  /** The store failed in something that nobody waits for. */
+  readonly onError: (error: unknown) => void
 }
 
 /** Issuer and subject, so that a refreshed token keeps its sessions. The length keeps the two apart whatever they hold. */
@@ -77,8 +80,18 @@ export class SessionHost {
   /** Whoever holds a stream open or waits for an answer is not idle. */
   #touchLive (): void {
     for (const [id, session] of this.#live) {
-      if (!session.isIdle) this.#options.store.sessions.touch(id)
+      if (!session.isIdle) this.#inBackground(this.#options.store.sessions.touch(id))
     }
+  }
+
+  /** Nobody waits for this: a store that fails is told to the log. */
+  #inBackground (done: Awaitable<unknown>): void {
+    if (done instanceof Promise) done.catch(this.#options.onError)
+  }
+
+  /** Ends the session of a client that did not come back. */
+  expire (id: string): void {
+    this.#inBackground(this.end(id, new errorCodes.FST_MCP_CLIENT_GONE()))
   }
 
   /** Throws FST_MCP_SESSIONS_FULL. */
@@ -127,7 +140,7 @@ export class SessionHost {
     if (session.isIdle && this.#live.get(session.record.id) === session) this.#live.delete(session.record.id)
   }
 
-  openChannel (record: SessionRecord, { id, primes, listens, onLost, onGap }: ChannelInit): Channel {
+  openChannel (record: SessionRecord, { id, primes, listens, isDisposable, onLost, onGap }: ChannelInit): Channel {
     const { pool, window, retry, store: { events } } = this.#options
     const session = this.live(record)
     const channel: Channel = new Channel({
@@ -138,6 +151,7 @@ export class SessionHost {
       window,
       retry,
       primes,
+      isDisposable,
       onLost,
       onGap,
       onEnd: () => {
@@ -153,9 +167,11 @@ export class SessionHost {
 
   /** What is known of the stream that a client comes back to. */
   replay (record: SessionRecord, { stream, seq }: Position): Awaitable<Resumed> {
-    return whenReady(this.#options.store.events.after(record.id, stream, seq), replay => ({
-      name: stream, channel: this.peek(record.id)?.channels.get(stream), replay
-    }))
+    const { events } = this.#options.store
+    return whenReady(events.after(record.id, stream, seq), replay => {
+      events.release(record.id, stream)
+      return { name: stream, channel: this.peek(record.id)?.channels.get(stream), replay }
+    })
   }
 
   /** Ends a session with everything that is at work for it. */

@@ -39,7 +39,7 @@ export class Streamable {
 
   #initialize ({ id, params }: Initialize, { sessionId, principal }: Facts, exchange: Exchange): Awaitable<void> {
     const { sessions } = this.#served
-    const hello = readInitialize(params)
+    const hello = readInitialize(params, this.#served)
     const json = resultOf(id, initializeResult(this.#served, hello.revision))
     if (sessions === null) return exchange.json(json)
     // A client that starts anew may still send the id of a session that is gone: it gets a new one.
@@ -70,7 +70,7 @@ export class Streamable {
     const onLost = (): void => abort(new errorCodes.FST_MCP_CLIENT_GONE())
     if (sessions === null || session === null) return new DirectLine(pool, onLost)
     const onGap = (): void => abort(new errorCodes.FST_MCP_REPLAY_GAP())
-    return sessions.openChannel(session, { id: nameStream(this.#newName(), ids), primes, listens: false, onLost, onGap })
+    return sessions.openChannel(session, { id: nameStream(this.#newName(), ids), primes, listens: false, isDisposable: false, onLost, onGap })
   }
 
   #newName (): string {
@@ -94,7 +94,7 @@ export class Streamable {
   /** `missed`: what is left of the stream that the client had before. */
   #listen (sessions: SessionHost, session: SessionRecord, { primes }: Profile, missed?: Replay): SseStream {
     const channel: Channel = sessions.openChannel(session, {
-      id: this.#newName(), primes, listens: true, onLost: () => channel.end(), onGap: () => {}
+      id: this.#newName(), primes, listens: true, isDisposable: true, onLost: () => channel.end(), onGap: () => {}
     })
     const stream = channel.connect()
     // The headers leave with the first bytes.

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { errorCodes } from '../errors.ts'
 import type { CallToolResult, Chunk, ContentBlock } from '../tools/chunk.ts'
 import type { ToolContext } from '../tools/context.ts'
-import type { RunOptions } from '../tools/run.ts'
+import type { RunOptions } from '../tools/outcome.ts'
 import { type CompiledSchema, compileSchema, type InferInput, type InferOutput, type JsonSchema, type Schema, type Verdict } from '../tools/schema.ts'
 
 /** What a tool is, beside what it does. */
@@ -52,7 +52,6 @@ export type Listing = Readonly<Record<string, unknown>> & { readonly name: strin
 /** A tool as it is registered: what clients see, and what runs. */
 export interface Tool {
   readonly listing: Listing
-  readonly input: CompiledSchema
   readonly run: RunOptions
 }
 
@@ -95,8 +94,7 @@ export function buildTool (name: string, definition: ToolDefinition, handler: Ru
   const result = output === undefined ? undefined : rootedInObject(compileSchema(output, 'output', name))
   return {
     listing: Object.freeze({ name, ...shown.data, inputSchema: compiled.json, ...(result && { outputSchema: result.json }) }),
-    input: compiled,
-    run: { name, handler, output: result, collect, timeout, grace: limits.grace, maxResult: limits.maxResult }
+    run: { name, handler, input: compiled, output: result, collect, timeout, grace: limits.grace, maxResult: limits.maxResult }
   }
 }
 

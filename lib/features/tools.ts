@@ -1,8 +1,8 @@
 import { errorCodes } from '../errors.ts'
 import type { CallToolResult } from '../tools/chunk.ts'
 import type { Task } from '../tools/context.ts'
-import { type RunOptions, runTool } from '../tools/run.ts'
-import type { Verdict } from '../tools/schema.ts'
+import type { RunOptions } from '../tools/outcome.ts'
+import { runTool } from '../tools/run.ts'
 import { buildTool, type Listing, type Tool, type ToolDefinition, type ToolLimits } from './definition.ts'
 
 /** What a registration gives back. */
@@ -66,10 +66,10 @@ export class Tools {
   }
 
   /**
-   * Calls a tool. Arguments that do not fit are told to the model from 2025-11-25 on, to the client before (`inputErrorsToModel`).
+   * Calls a tool. Arguments that do not fit are told to the model from 2025-11-25 on, to the client before.
    * Throws FST_MCP_TOOL_UNKNOWN, FST_MCP_PARAMS_INVALID and FST_MCP_INPUT_INVALID.
    */
-  call (params: Readonly<Record<string, unknown>>, task: Task, inputErrorsToModel: boolean): CallToolResult | Promise<CallToolResult> {
+  call (params: Readonly<Record<string, unknown>>, task: Task): CallToolResult | Promise<CallToolResult> {
     const { name, arguments: args = {} } = params
     if (typeof name !== 'string') throw new errorCodes.FST_MCP_PARAMS_INVALID('`name` must be a string')
     const tool = this.#tools.get(name)
@@ -77,14 +77,7 @@ export class Tools {
     if (typeof args !== 'object' || args === null || Array.isArray(args)) {
       throw new errorCodes.FST_MCP_PARAMS_INVALID('`arguments` must be an object')
     }
-    const proceed = (verdict: Verdict): CallToolResult | Promise<CallToolResult> => {
-      if (verdict.ok) return runTool(tool.run, verdict.value, task)
-      const error = new errorCodes.FST_MCP_INPUT_INVALID(name, verdict.message)
-      if (!inputErrorsToModel) throw error
-      return { content: [{ type: 'text', text: error.message }], isError: true }
-    }
-    const verdict = tool.input.validate(args)
-    return verdict instanceof Promise ? verdict.then(proceed) : proceed(verdict)
+    return runTool(tool.run, args, task)
   }
 }
 

@@ -1,7 +1,8 @@
 import type { ServerResponse } from 'node:http'
 import { type Http2Session, Http2ServerResponse } from 'node:http2'
+import type { Socket } from 'node:net'
 import type { FastifyReply } from 'fastify'
-import { Channel, type Line } from '../eras/channel.ts'
+import type { Line } from '../eras/channel.ts'
 import type { Exchange } from '../eras/handshake.ts'
 import type { Outbox } from '../protocol/calls.ts'
 import type { RequestId } from '../protocol/message.ts'
@@ -13,14 +14,11 @@ import type { Accepted } from './accept.ts'
 // Fastify's type knows HTTP/1.1 alone.
 type RawResponse = ServerResponse | Http2ServerResponse
 
-/** Whether `close` was emitted already: whoever listens now waits for ever. */
-function isClosed (response: RawResponse): boolean {
-  return response instanceof Http2ServerResponse ? response.stream.destroyed : response.destroyed
-}
-
 /** The responses that are still open, and the HTTP/2 connections that outlive theirs, so that closing the server can wait for them. */
 export class OpenResponses {
   readonly #responses = new Set<RawResponse>()
+  /** What is to be told when a connection of HTTP/1.1 closes: Node emits nothing for a pipelined response whose turn never came. */
+  readonly #sockets = new WeakMap<Socket, Set<() => void>>()
   /** With what breaks the connection of each. */
   readonly #sessions = new Map<Http2Session, () => void>()
   #onClose: (() => void) | undefined
@@ -39,15 +37,35 @@ export class OpenResponses {
     })
   }
 
-  add ({ raw }: FastifyReply): void {
+  /**
+   * Calls back once, when the response is closed; at once when it is already.
+   * `onResponse` does not fire when a stream is aborted over HTTP/1.1.
+   */
+  watch ({ raw, request }: FastifyReply, onClosed: () => void): void {
     const response: RawResponse = raw
-    if (this.#responses.has(response) || isClosed(response)) return
-    this.#responses.add(response)
-    // `onResponse` does not fire when a stream is aborted over HTTP/1.1.
-    response.once('close', () => {
+    const isHttp2 = response instanceof Http2ServerResponse
+    const { socket } = request.raw
+    if (isHttp2 ? response.stream.destroyed : response.destroyed || socket.destroyed) return onClosed()
+    const closed = (): void => {
+      response.off('close', closed)
+      this.#sockets.get(socket)?.delete(closed)
       this.#responses.delete(response)
+      onClosed()
       this.#onClose?.()
-    })
+    }
+    this.#responses.add(response)
+    response.on('close', closed)
+    if (!isHttp2) this.#listenersOf(socket).add(closed)
+  }
+
+  #listenersOf (socket: Socket): Set<() => void> {
+    let listeners = this.#sockets.get(socket)
+    if (listeners === undefined) {
+      const own = listeners = new Set()
+      this.#sockets.set(socket, own)
+      socket.once('close', () => { for (const closed of own) closed() })
+    }
+    return listeners
   }
 
   get #isEmpty (): boolean {
@@ -93,6 +111,8 @@ export class Answer implements Exchange, Outbox {
   #expected = 0
   readonly #ready: { id: RequestId, json: string }[] = []
   #timer: NodeJS.Timeout | undefined
+  #stream: SseStream | undefined
+  #isWatched = false
 
   constructor (reply: FastifyReply, options: AnswerOptions) {
     this.#reply = reply
@@ -116,19 +136,21 @@ export class Answer implements Exchange, Outbox {
   }
 
   stream (stream: SseStream): void {
-    const { raw } = this.#reply
-    if (isClosed(raw)) {
-      stream.destroy()
-      return
-    }
-    this.#options.responses.add(this.#reply)
-    // A hook of the host may have put its own stream between, or failed before ours was sent: Fastify then ends that alone.
-    raw.once('close', () => stream.destroy())
+    this.#stream = stream
+    this.#watch()
+    // The client has gone already.
+    if (stream.destroyed) return
     this.#reply
       .header('content-type', 'text/event-stream')
       .header('cache-control', 'no-cache, no-transform')
       .header('x-accel-buffering', 'no')
       .send(stream)
+  }
+
+  #watch (): void {
+    if (this.#isWatched) return
+    this.#isWatched = true
+    this.#options.responses.watch(this.#reply, this.#left)
   }
 
   outbox (ids: readonly RequestId[], batch: boolean, openLine: () => Line): Outbox {
@@ -142,9 +164,7 @@ export class Answer implements Exchange, Outbox {
     if (this.#line === undefined && this.#options.accepts.sse) {
       this.#timer = setTimeout(this.#openQuietly, this.#options.openAfter).unref()
     }
-    if (isClosed(this.#reply.raw)) return this.#left()
-    this.#options.responses.add(this.#reply)
-    this.#reply.raw.once('close', this.#left)
+    this.#watch()
   }
 
   /** Nothing is to be told yet, but the headers leave with the first bytes. */
@@ -152,11 +172,12 @@ export class Answer implements Exchange, Outbox {
     this.#open(comment('open'))
   }
 
-  /** Before there is a stream nobody else notices that the client has gone. */
+  /** A hook of the host may have put its own stream before ours, or failed before ours was sent: Fastify then ends that alone. */
   readonly #left = (): void => {
     clearTimeout(this.#timer)
-    if (this.#line !== undefined || this.#expected === 0) return
-    this.#useLine(this.#openLine()).leave()
+    this.#stream?.destroy()
+    // Before there is a stream nobody else notices that the client has gone.
+    if (this.#line === undefined && this.#expected > 0) this.#useLine(this.#openLine()).leave()
   }
 
   /** From here on everything goes out on the line, what was ready first. */
@@ -171,7 +192,7 @@ export class Answer implements Exchange, Outbox {
     const { accepts, pool } = this.#options
     if (this.#line !== undefined || !accepts.sse) return this.#line
     // Calls that were admitted while there was room can be more than there is room for.
-    if (pool.isFull && accepts.json) return undefined
+    if (pool.isFull) return undefined
     const line = this.#openLine()
     const stream = line.connect()
     if (greeting !== undefined) stream.write(greeting)
@@ -206,7 +227,6 @@ export class Answer implements Exchange, Outbox {
   }
 
   closeStream (): boolean {
-    const line = this.#open()
-    return line instanceof Channel && line.closeStream()
+    return this.#open()?.closeStream?.() ?? false
   }
 }

@@ -76,7 +76,7 @@ function ask (verify: NonNullable<AuthOptions['verify']>, token: string, request
 
 function accept (principal: Principal | null | undefined | false): Principal {
   if (principal === null || principal === undefined || principal === false) throw new errorCodes.FST_MCP_TOKEN_INVALID()
-  if (typeof principal !== 'object' || typeof principal.id !== 'string' || principal.id === '') {
+  if (typeof principal !== 'object' || typeof principal.id !== 'string' || principal.id === '' || !['string', 'undefined'].includes(typeof principal.issuer)) {
     throw new errorCodes.FST_MCP_PRINCIPAL_INVALID()
   }
   return principal

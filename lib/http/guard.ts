@@ -12,6 +12,9 @@ export interface GuardOptions {
 
 const LOOPBACK_ADDRESS = /^(?:127(?:\.\d{1,3}){3}|::1|::ffff:127(?:\.\d{1,3}){3})$/
 const LOOPBACK_NAME = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/i
+// RFC 7239: `for=192.0.2.1`, `for="[2001:db8::1]:4711"`.
+const FORWARDED_FOR = /for="?\[?([\da-f:.]+|[\w.-]+)/gi
+const IPV4_PORT = /^([\d.]+):\d+$/
 const DEFAULT_PORT = /:(?:80|443)$/
 
 function nameOf (host: string): string {
@@ -33,9 +36,13 @@ export function createGuard ({ loopbackOnly, authenticated, hosts, origins }: Gu
 
   return request => {
     if (loopbackOnly && !isLoopbackPeer(request)) throw new errorCodes.FST_MCP_PEER_FORBIDDEN()
-    const { host } = request
+    const { host, headers } = request
     if (!isAllowedHost(host)) throw new errorCodes.FST_MCP_HOST_FORBIDDEN(host)
-    const { origin } = request.headers
+    const { origin } = headers
+    // What a page of a rebound name cannot choose: with `trustProxy`, and over HTTP/2, `host` may come from elsewhere.
+    for (const sent of loopbackOnly ? [headers.host, headers[':authority']?.toString()] : []) {
+      if (sent !== undefined && !isAllowedHost(sent)) throw new errorCodes.FST_MCP_HOST_FORBIDDEN(sent)
+    }
     if (origin === undefined || allowedOrigins.has(origin.toLowerCase())) return
     const from = URL.canParse(origin) ? new URL(origin).host : ''
     const isSameOrigin = from !== '' && from === host.toLowerCase().replace(DEFAULT_PORT, '') && isProvenHost(host)
@@ -49,5 +56,6 @@ export function createGuard ({ loopbackOnly, authenticated, hosts, origins }: Gu
  */
 function isLoopbackPeer ({ socket, headers }: FastifyRequest): boolean {
   const passedOn = [headers['x-forwarded-for'], headers['x-real-ip']].flatMap(value => value?.toString().split(',') ?? [])
+  for (const [, address = ''] of headers.forwarded?.matchAll(FORWARDED_FOR) ?? []) passedOn.push(address.replace(IPV4_PORT, '$1'))
   return [socket.remoteAddress ?? '', ...passedOn].every(address => LOOPBACK_ADDRESS.test(address.trim()))
 }

@@ -58,6 +58,10 @@ export class Call implements Task {
     return this.#caller.profile.revision
   }
 
+  get tellsInputErrorsToModel (): boolean {
+    return this.#caller.profile.inputErrorsToModel
+  }
+
   get principal (): Principal | null {
     return this.#caller.principal
   }
@@ -126,7 +130,7 @@ export class Call implements Task {
   sendLog (level: LogLevel, data: unknown): Room {
     if (this.#over || this.#reason !== undefined) return false
     if (this.session === null || !isLoud(level, this.session.logLevel ?? DEFAULT_LEVEL)) return true
-    return this.outbox.send(notificationOf('notifications/message', { level, data }))
+    return this.outbox.send(notificationOf('notifications/message', { level, data: data ?? null }))
   }
 
   closeStream (): boolean {
@@ -138,7 +142,8 @@ export class Call implements Task {
 function progressTokenOf ({ _meta }: Params): string | number | undefined {
   if (typeof _meta !== 'object' || _meta === null || !('progressToken' in _meta)) return undefined
   const token = _meta.progressToken
-  return typeof token === 'string' || Number.isSafeInteger(token) ? token as string | number : undefined
+  // `readMessage` has refused every other form.
+  return typeof token === 'string' || typeof token === 'number' ? token : undefined
 }
 
 /** All calls of one server that are not answered yet. */

@@ -37,7 +37,12 @@ export function readMessage (value: unknown, maxIdLength: number): Message {
   if (typeof method !== 'string') throw new errorCodes.FST_MCP_MESSAGE_INVALID('`method` must be a string')
   const params = value.params ?? NO_PARAMS
   if (!isObject(params)) throw new errorCodes.FST_MCP_MESSAGE_INVALID('`params` must be an object')
-  return id === undefined ? { kind: 'notification', method, params } : { kind: 'request', id, method, params }
+  if (id === undefined) return { kind: 'notification', method, params }
+  const { _meta: meta } = params
+  if (isObject(meta) && meta.progressToken != null && !isRequestId(meta.progressToken, maxIdLength)) {
+    throw new errorCodes.FST_MCP_MESSAGE_INVALID(`a progress token is a string of at most ${maxIdLength} characters or a safe integer`)
+  }
+  return { kind: 'request', id, method, params }
 }
 
 /** The id that an error may name when the message around it could not be accepted. */

@@ -18,7 +18,7 @@ export function createMethods (tools: Tools, sessions: Sessions): ReadonlyMap<st
     }],
     ['tools/call', call => {
       const { profile } = call
-      const result = tools.call(call.params, call, profile.inputErrorsToModel)
+      const result = tools.call(call.params, call)
       return result instanceof Promise ? result.then(profile.convertResult) : profile.convertResult(result)
     }],
     ['logging/setLevel', ({ params: { level }, session }) => {
@@ -54,15 +54,24 @@ function respond (call: Call, result: object): void {
   } catch (error) {
     return refuse(call, error)
   }
-  call.finish()
-  call.outbox.respond(call.id, json)
+  deliver(call, json)
 }
 
 function refuse (call: Call, error: unknown): void {
-  call.finish()
-  if (isSilent(error)) return call.outbox.skip(call.id)
+  if (isSilent(error)) return deliver(call, undefined)
   if (toRpcError(error).data.code === 'FST_MCP_INTERNAL') call.request.log.error({ err: error, method: call.method }, 'call failed')
-  call.outbox.respond(call.id, errorOf(call.id, error))
+  deliver(call, errorOf(call.id, error))
+}
+
+/** The host may have ended the response by itself: that is its mistake, and no reason to lose the call or the process. */
+function deliver (call: Call, json: string | undefined): void {
+  call.finish()
+  try {
+    if (json === undefined) call.outbox.skip(call.id)
+    else call.outbox.respond(call.id, json)
+  } catch (error) {
+    call.request.log.error({ err: error, method: call.method }, 'the response could not be sent')
+  }
 }
 
 /** A call that its client gave up gets no response (basic/utilities/cancellation). */

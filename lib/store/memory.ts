@@ -3,24 +3,81 @@ import type { EventLog, LoggedEvent, Replay, SessionRecord, Sessions, Store, Sto
 // Often enough that an expired entry costs little, rare enough that the sweep does.
 const SWEEP_MS = 10_000
 // Trimmed answers are remembered by request id alone, so that their loss can still be told.
-const LOST_ANSWERS = 100
+const LOST_ANSWERS = 1_000
 
 class StreamLog {
-  events: LoggedEvent[] = []
+  readonly events: LoggedEvent[] = []
   /** Number of the last trimmed event. */
   trimmed = 0
-  lost: { seq: number, id: string | number }[] = []
+  readonly lost: { seq: number, id: string | number }[] = []
+  /** Number of the last trimmed answer that is not even in `lost` any more. */
+  untold = 0
   held = false
-  /** Time after which a finished stream is forgotten, 0 while it runs. */
-  expires = 0
+  /** Time after which a finished stream is forgotten. */
+  expires = Infinity
 }
 
+/** The streams of one session by their name, apart by how easily they are given up. */
 class SessionLog {
-  readonly streams = new Map<string, StreamLog>()
+  /** Finished, and their clients had everything. In the order in which they finished. */
+  readonly finished = new Map<string, StreamLog>()
+  readonly running = new Map<string, StreamLog>()
+  /** Finished while their clients were away. */
+  readonly unread = new Map<string, StreamLog>()
   events = 0
   bytes = 0
   heldEvents = 0
   heldBytes = 0
+
+  get (name: string): StreamLog | undefined {
+    return this.running.get(name) ?? this.finished.get(name) ?? this.unread.get(name)
+  }
+
+  count (stream: StreamLog, event: LoggedEvent, sign: 1 | -1): void {
+    this.events += sign
+    this.bytes += sign * event.frame.length
+    if (stream.held) this.countHeld(event, sign)
+  }
+
+  countHeld ({ frame }: LoggedEvent, sign: 1 | -1): void {
+    this.heldEvents += sign
+    this.heldBytes += sign * frame.length
+  }
+
+  forgetFirst (streams: Map<string, StreamLog>): boolean {
+    const [first] = streams
+    if (first === undefined) return false
+    const [name, stream] = first
+    for (const event of stream.events) this.count(stream, event, -1)
+    return streams.delete(name)
+  }
+
+  /** Gives up the oldest event of the longest running stream whose client is there. */
+  forgetEvent (): boolean {
+    let longest: StreamLog | undefined
+    for (const stream of this.running.values()) {
+      if (!stream.held && stream.events.length > (longest?.events.length ?? 0)) longest = stream
+    }
+    const event = longest?.events.shift()
+    if (longest === undefined || event === undefined) return false
+    this.count(longest, event, -1)
+    longest.trimmed = event.seq
+    if (event.answers === undefined) return true
+    longest.lost.push({ seq: event.seq, id: event.answers })
+    if (longest.lost.length > LOST_ANSWERS) longest.untold = longest.lost.shift()?.seq ?? 0
+    return true
+  }
+
+  sweep (now: number): boolean {
+    for (const streams of [this.finished, this.unread]) {
+      for (const { expires } of streams.values()) {
+        // They expire in the order in which they finished.
+        if (expires > now) break
+        this.forgetFirst(streams)
+      }
+    }
+    return this.finished.size + this.running.size + this.unread.size === 0
+  }
 }
 
 class MemoryEvents implements EventLog {
@@ -31,95 +88,64 @@ class MemoryEvents implements EventLog {
     this.#replay = replay
   }
 
+  #isOver ({ events, bytes }: SessionLog): boolean {
+    return events > this.#replay.events || bytes > this.#replay.bytes
+  }
+
   append (session: string, event: LoggedEvent): boolean {
-    const { log, stream } = this.#find(session, event.stream)
+    const { log, stream } = this.#open(session, event.stream)
     stream.events.push(event)
-    this.#count(log, stream, event, 1)
-    while (log.events > this.#replay.events || log.bytes > this.#replay.bytes) {
-      if (!this.#trim(log)) break
+    log.count(stream, event, 1)
+    while (this.#isOver(log)) {
+      if (!log.forgetFirst(log.finished) && !log.forgetEvent() && !log.forgetFirst(log.unread)) break
     }
     return log.heldEvents < this.#replay.events && log.heldBytes < this.#replay.bytes
   }
 
-  #find (session: string, name: string): { log: SessionLog, stream: StreamLog } {
+  #open (session: string, name: string): { log: SessionLog, stream: StreamLog } {
     let log = this.#logs.get(session)
     if (log === undefined) this.#logs.set(session, log = new SessionLog())
-    let stream = log.streams.get(name)
-    if (stream === undefined) log.streams.set(name, stream = new StreamLog())
+    let stream = log.running.get(name)
+    if (stream === undefined) log.running.set(name, stream = new StreamLog())
     return { log, stream }
   }
 
-  #count (log: SessionLog, stream: StreamLog, event: LoggedEvent, sign: 1 | -1): void {
-    const bytes = sign * event.frame.length
-    log.events += sign
-    log.bytes += bytes
-    if (stream.held) {
-      log.heldEvents += sign
-      log.heldBytes += bytes
-    }
-  }
-
-  /**
-   * Frees something: the oldest finished stream, else the oldest event of the longest running one, else the oldest
-   * finished stream whose client is still away. A running stream whose client is away loses nothing.
-   */
-  #trim (log: SessionLog): boolean {
-    let longest: StreamLog | undefined
-    let unread: [name: string, stream: StreamLog] | undefined
-    for (const [name, stream] of log.streams) {
-      if (stream.expires !== 0) {
-        if (!stream.held) return this.#forget(log, name, stream)
-        unread ??= [name, stream]
-      } else if (!stream.held && stream.events.length > (longest?.events.length ?? 0)) {
-        longest = stream
-      }
-    }
-    const event = longest?.events.shift()
-    if (longest === undefined || event === undefined) return unread !== undefined && this.#forget(log, ...unread)
-    this.#count(log, longest, event, -1)
-    longest.trimmed = event.seq
-    if (event.answers !== undefined) {
-      longest.lost.push({ seq: event.seq, id: event.answers })
-      if (longest.lost.length > LOST_ANSWERS) longest.lost.shift()
-    }
-    return true
-  }
-
-  #forget (log: SessionLog, name: string, stream: StreamLog): true {
-    for (const event of stream.events) this.#count(log, stream, event, -1)
-    log.streams.delete(name)
-    return true
-  }
-
   hold (session: string, name: string): void {
-    this.#setHeld(session, name, true)
+    const { log, stream } = this.#open(session, name)
+    if (stream.held) return
+    stream.held = true
+    for (const event of stream.events) log.countHeld(event, 1)
   }
 
   release (session: string, name: string): void {
-    this.#setHeld(session, name, false)
-  }
-
-  #setHeld (session: string, name: string, held: boolean): void {
-    const { log, stream } = this.#find(session, name)
-    if (stream.held === held) return
-    const sign = held ? 1 : -1
-    stream.held = held
-    log.heldEvents += sign * stream.events.length
-    for (const event of stream.events) log.heldBytes += sign * event.frame.length
+    const log = this.#logs.get(session)
+    const stream = log?.get(name)
+    if (log === undefined || stream === undefined || !stream.held) return
+    stream.held = false
+    for (const event of stream.events) log.countHeld(event, -1)
+    if (log.unread.delete(name)) log.finished.set(name, stream)
   }
 
   finish (session: string, name: string): void {
-    const stream = this.#logs.get(session)?.streams.get(name)
-    if (stream !== undefined) stream.expires = Date.now() + this.#replay.window
+    const log = this.#logs.get(session)
+    const stream = log?.running.get(name)
+    if (log === undefined || stream === undefined) return
+    stream.expires = Date.now() + this.#replay.window
+    log.running.delete(name)
+    const streams = stream.held ? log.unread : log.finished
+    streams.set(name, stream)
+    // One result may be larger than the budget; several that nobody fetched may not.
+    while (this.#isOver(log) && log.unread.size > 1) log.forgetFirst(log.unread)
   }
 
   after (session: string, name: string, seq: number): Replay | undefined {
-    const stream = this.#logs.get(session)?.streams.get(name)
-    if (stream === undefined || (stream.expires !== 0 && stream.expires <= Date.now())) return undefined
+    const stream = this.#logs.get(session)?.get(name)
+    if (stream === undefined || stream.expires <= Date.now()) return undefined
     return {
       frames: stream.events.filter(event => event.seq > seq).map(event => event.frame),
-      complete: seq >= stream.trimmed,
-      lost: stream.lost.filter(answer => answer.seq > seq).map(answer => answer.id)
+      isComplete: seq >= stream.trimmed,
+      lost: stream.lost.filter(answer => answer.seq > seq).map(answer => answer.id),
+      isTold: seq >= stream.untold
     }
   }
 
@@ -129,10 +155,7 @@ class MemoryEvents implements EventLog {
 
   sweep (now: number): void {
     for (const [session, log] of this.#logs) {
-      for (const [name, stream] of log.streams) {
-        if (stream.expires !== 0 && stream.expires <= now) this.#forget(log, name, stream)
-      }
-      if (log.streams.size === 0) this.#logs.delete(session)
+      if (log.sweep(now)) this.#logs.delete(session)
     }
   }
 }

@@ -52,9 +52,11 @@ export interface Replay {
   /** The frames after the given number, in order. */
   frames: string[]
   /** False when some of them were trimmed. */
-  complete: boolean
+  isComplete: boolean
   /** The requests whose answers were among the trimmed. */
   lost: (string | number)[]
+  /** False when more answers were trimmed than `lost` names. */
+  isTold: boolean
 }
 
 /** The events of each session's streams, kept within a budget of events, bytes and time for clients that come back. */
@@ -66,6 +68,7 @@ export interface EventLog {
   append (session: string, event: LoggedEvent): boolean
   /** From now on nothing of the stream is trimmed: its client is away. */
   hold (session: string, stream: string): void
+  /** Its client is back: of a finished stream, it has everything. */
   release (session: string, stream: string): void
   /** The stream gets no more events; they are forgotten after the window. */
   finish (session: string, stream: string): void

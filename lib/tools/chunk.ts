@@ -70,12 +70,12 @@ export function nextAbove (value: number): number {
 
 /** Numbers the progress notifications of one call so that they rise strictly (basic/utilities/progress). */
 export class Progress {
-  #last = -1
+  #last = -Infinity
   #reported = false
 
   /** For a chunk: the next whole step while the tool itself reported nothing, the next double after that. */
   step (): number {
-    this.#last = this.#reported ? nextAbove(this.#last) : this.#last + 1
+    this.#last = this.#reported ? nextAbove(this.#last) : Math.max(this.#last, -1) + 1
     return this.#last
   }
 
@@ -139,9 +139,11 @@ export class Collector {
   }
 
   #addBlock (block: ContentBlock): void {
-    this.#grow(block.type === 'text' ? Buffer.byteLength(block.text) : Buffer.byteLength(JSON.stringify(block)))
+    const json = JSON.stringify(block)
+    this.#grow(Buffer.byteLength(json))
     this.#closeText()
-    this.#content.push(block)
+    // A copy: what was yielded belongs to the tool, which may use it again.
+    this.#content.push(JSON.parse(json))
   }
 
   #closeText (): void {
@@ -184,7 +186,7 @@ export class Collector {
   /** A failed call keeps what it had collected and says last what went wrong. */
   fail (text: string): CallToolResult {
     this.#closeText()
-    this.#content.push({ type: 'text', text })
+    this.#content.push({ type: 'text', text: text.slice(0, this.#maxBytes) })
     return { content: this.#content, isError: true }
   }
 }

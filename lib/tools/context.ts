@@ -16,6 +16,8 @@ export interface Task {
   readonly session: SessionInfo | null
   readonly revision: Revision
   readonly signal: AbortSignal
+  /** Whether arguments that do not fit are told to the model, or to the client. */
+  readonly tellsInputErrorsToModel: boolean
   sendProgress (params: ProgressParams): Room
   sendLog (level: LogLevel, data: unknown): Room
   closeStream (): boolean

@@ -1,44 +1,39 @@
-import { errorCodes, ToolError } from '../errors.ts'
+import { errorCodes } from '../errors.ts'
 import { type CallToolResult, Collector } from './chunk.ts'
 import { type Task, ToolContext } from './context.ts'
-import type { CompiledSchema } from './schema.ts'
+import { failure, finish, logFailure, type RunOptions } from './outcome.ts'
+import type { Verdict } from './schema.ts'
 import { giveWay, Pace } from './turn.ts'
-
-/** How a tool runs, fixed at its registration. */
-export interface RunOptions {
-  readonly name: string
-  readonly handler: (args: never, context: ToolContext) => unknown
-  readonly output: CompiledSchema | undefined
-  /** Whether yielded chunks become part of the result. */
-  readonly collect: boolean
-  /** Milliseconds of work, not counting the time in which the client keeps the tool waiting. */
-  readonly timeout: number
-  /** Milliseconds after an abort before a tool that ignores it counts as abandoned. */
-  readonly grace: number
-  readonly maxResult: number
-}
 
 type AnyIterator = Iterator<unknown, unknown> | AsyncIterator<unknown, unknown>
 
 /**
- * Runs one call of a tool. A value that is known at once comes back as it is, everything else as a promise.
- * Rejects with the reason when the call is aborted; what the tool throws becomes a result with `isError`.
+ * Validates the arguments and runs one call of a tool. A value that is known at once comes back as it is, everything else
+ * as a promise. Rejects with the reason when the call is aborted; what the tool throws becomes a result with `isError`.
+ * Throws FST_MCP_INPUT_INVALID where the revision tells that to the client.
  */
 export function runTool (options: RunOptions, args: unknown, task: Task): CallToolResult | Promise<CallToolResult> {
   const collector = new Collector(options.collect, options.maxResult)
   const pace = new Pace()
-  let returned: unknown
-  try {
+  const start = (verdict: Verdict): unknown => {
+    if (!verdict.ok) throw new errorCodes.FST_MCP_INPUT_INVALID(options.name, verdict.message)
     // The arguments have passed the schema that the handler's type was inferred from.
-    returned = options.handler(args as never, new ToolContext(task, collector.progress, pace))
-    if (!isPending(returned)) {
-      const result = finish(options, collector, returned)
-      return result instanceof Promise ? result.catch(error => failure(options, collector, task, error)) : result
-    }
+    return options.handler(verdict.value as never, new ToolContext(task, collector.progress, pace))
+  }
+  const verdict = options.input.validate(args)
+  try {
+    const returned = verdict instanceof Promise ? verdict.then(start, breakDown) : start(verdict)
+    if (isPending(returned)) return new Run(options, collector, task, pace).start(returned)
+    const result = finish(options, collector, returned)
+    return result instanceof Promise ? new Run(options, collector, task, pace).finishing(result) : result
   } catch (error) {
     return failure(options, collector, task, error)
   }
-  return new Run(options, collector, task, pace).start(returned)
+}
+
+/** A schema that breaks is a fault of the server: nobody's arguments are wrong. */
+function breakDown (cause: unknown): never {
+  throw new errorCodes.FST_MCP_INTERNAL({ cause })
 }
 
 function isThenable (value: object): value is PromiseLike<unknown> {
@@ -59,30 +54,6 @@ function isPending (value: unknown): value is object {
   return typeof value === 'object' && value !== null && (isThenable(value) || isAsyncIterable(value) || isIterator(value))
 }
 
-function finish (options: RunOptions, collector: Collector, returned: unknown): CallToolResult | Promise<CallToolResult> {
-  if (options.output === undefined || isErrorResult(returned)) return collector.finish(returned)
-  const verdict = options.output.validate(returned)
-  if (verdict instanceof Promise) return verdict.then(settled => finishVerdict(collector, settled))
-  return finishVerdict(collector, verdict)
-}
-
-function isErrorResult (value: unknown): boolean {
-  return typeof value === 'object' && value !== null && 'isError' in value && value.isError === true && 'content' in value
-}
-
-function finishVerdict (collector: Collector, verdict: Awaited<ReturnType<CompiledSchema['validate']>>): CallToolResult {
-  if (!verdict.ok) throw new errorCodes.FST_MCP_OUTPUT_INVALID(verdict.message)
-  return collector.finishStructured(verdict.value)
-}
-
-function failure (options: RunOptions, collector: Collector, task: Task, error: unknown): CallToolResult {
-  if (error instanceof ToolError) return collector.fail(error.message)
-  if (error instanceof errorCodes.FST_MCP_TOOL_TIMEOUT) return collector.fail(error.message)
-  if (error instanceof errorCodes.FST_MCP_RESULT_TOO_LARGE) return { content: [{ type: 'text', text: error.message }], isError: true }
-  task.request.log.error({ err: error, tool: options.name }, 'tool failed')
-  return collector.fail(`Tool "${options.name}" failed; the server's log says why under request ${task.request.id}`)
-}
-
 /** One call of a tool in progress: pulls its generator only while there is room, and lets go of it at once when the call is aborted. */
 class Run {
   readonly #options: RunOptions
@@ -96,7 +67,7 @@ class Run {
   #reason: Error | undefined
   #isAbandoned = false
   #resolve!: (result: CallToolResult) => void
-  #reject!: (reason: Error) => void
+  #reject!: (reason: unknown) => void
   readonly #startedAt = performance.now()
   #timer: NodeJS.Timeout | undefined
 
@@ -108,13 +79,22 @@ class Run {
   }
 
   start (returned: unknown): Promise<CallToolResult> {
+    return this.#begin(() => this.#accept(returned))
+  }
+
+  /** The tool is done, and its result is still being validated. */
+  finishing (result: Promise<CallToolResult>): Promise<CallToolResult> {
+    return this.#begin(() => { result.then(value => this.#settle(value), this.#fail) })
+  }
+
+  #begin (work: () => void): Promise<CallToolResult> {
     const promise = new Promise<CallToolResult>((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
     })
     this.#arm(this.#options.timeout)
     this.#pace.onResume = () => { if (this.#timer === undefined) this.#arm(this.#remaining()) }
-    this.#accept(returned)
+    work()
     this.#task.onAbort(reason => this.#abort(reason))
     return promise
   }
@@ -148,13 +128,13 @@ class Run {
 
   readonly #take = (step: IteratorResult<unknown, unknown> | undefined): void => {
     if (this.#settled) return
-    if (step?.done === true) return this.#finish(step.value)
     try {
+      if (step?.done === true) return this.#finish(step.value)
       const room = this.#pace.of(this.#task.sendProgress(this.#collector.add(step?.value)))
       if (room instanceof Promise) room.then(this.#proceed)
       else this.#proceed(room)
     } catch (error) {
-      this.#task.abort(error instanceof Error && 'code' in error ? error : new errorCodes.FST_MCP_CHUNK_INVALID('no JSON', { cause: error }))
+      this.#task.abort(isToldToModel(error) ? error : new errorCodes.FST_MCP_CHUNK_INVALID('what JSON cannot say', { cause: error }))
     }
   }
 
@@ -176,9 +156,15 @@ class Run {
   }
 
   readonly #fail = (error: unknown): void => {
-    if (!this.#settled) this.#settle(failure(this.#options, this.#collector, this.#task, error))
-    else if (!isEcho(error, this.#reason)) {
-      this.#task.request.log.error({ err: error, tool: this.#options.name }, 'tool failed while it was ended')
+    if (this.#settled) {
+      if (!isEcho(error, this.#reason)) logFailure(this.#options, this.#task, error, 'tool failed while it was ended')
+      return
+    }
+    try {
+      this.#settle(failure(this.#options, this.#collector, this.#task, error))
+    } catch (told) {
+      this.#stop()
+      this.#reject(told)
     }
   }
 
@@ -244,7 +230,7 @@ function isEcho (error: unknown, reason: Error | undefined): boolean {
   return error instanceof Error && (error === reason || error.name === 'AbortError' || error.cause === reason)
 }
 
-function isToldToModel (reason: Error): boolean {
+function isToldToModel (reason: unknown): reason is Error {
   return reason instanceof errorCodes.FST_MCP_TOOL_TIMEOUT || reason instanceof errorCodes.FST_MCP_RESULT_TOO_LARGE ||
     reason instanceof errorCodes.FST_MCP_CHUNK_INVALID
 }

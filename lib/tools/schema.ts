@@ -57,6 +57,10 @@ export interface CompiledSchema {
 const ajvOptions = { strict: false, allErrors: false, validateFormats: false, coerceTypes: false, useDefaults: false, addUsedSchema: false }
 const DRAFT_07 = /^https?:\/\/json-schema\.org\/draft-07\/schema#?$/
 
+// An argument of a million wrong items must not become an answer of a million sentences.
+const MAX_ISSUES = 10
+const MAX_ISSUE_LENGTH = 200
+
 function isStandard (schema: Schema): schema is StandardSchema {
   return '~standard' in schema
 }
@@ -70,30 +74,39 @@ export function compileSchema (schema: Schema, side: 'input' | 'output', tool: s
     throw new errorCodes.FST_MCP_SCHEMA_INVALID(tool, side, `it is ${schema === null ? 'null' : typeof schema}`)
   }
   try {
-    return isStandard(schema) ? compileStandard(schema, side) : compileJson(schema)
+    return isStandard(schema) ? compileStandard(schema, side, tool) : compileJson(schema)
   } catch (cause) {
     throw new errorCodes.FST_MCP_SCHEMA_INVALID(tool, side, cause instanceof Error ? cause.message : String(cause), { cause })
   }
 }
 
-function compileStandard (schema: StandardSchema, side: 'input' | 'output'): CompiledSchema {
+function compileStandard (schema: StandardSchema, side: 'input' | 'output', tool: string): CompiledSchema {
   const standard = schema['~standard']
   if (standard.jsonSchema === undefined) {
     throw new TypeError(`${standard.vendor} gives no JSON Schema here; wrap it (Valibot: toStandardJsonSchema) or pass a JSON Schema`)
   }
   const json = standard.jsonSchema[side]({ target: 'draft-2020-12' })
+  const read = (validated: Validated): Verdict => {
+    if (typeof validated !== 'object' || validated === null || !('value' in validated || Array.isArray(validated.issues))) {
+      throw new errorCodes.FST_MCP_SCHEMA_INVALID(tool, side, 'it gave neither a value nor issues')
+    }
+    return readValidated(validated)
+  }
   return {
     json,
     validate (value) {
       const validated = standard.validate(value)
-      return validated instanceof Promise ? validated.then(readValidated) : readValidated(validated)
+      return 'then' in Object(validated) ? Promise.resolve(validated).then(read) : read(validated as Validated)
     }
   }
 }
 
 function readValidated (validated: Validated): Verdict {
   if (validated.issues === undefined) return { ok: true, value: validated.value }
-  return { ok: false, message: validated.issues.map(describeIssue).join('; ') }
+  const { issues } = validated
+  const told = issues.slice(0, MAX_ISSUES).map(issue => describeIssue(issue).slice(0, MAX_ISSUE_LENGTH))
+  if (issues.length > MAX_ISSUES) told.push(`and ${issues.length - MAX_ISSUES} more`)
+  return { ok: false, message: told.join('; ') }
 }
 
 function describeIssue ({ message, path }: Issue): string {
@@ -105,6 +118,7 @@ let ajv2020: Ajv2020 | undefined
 let ajv07: Ajv | undefined
 
 function compileJson (schema: JsonSchema): CompiledSchema {
+  if (schema.$async === true) throw new TypeError('`$async` is not part of JSON Schema')
   const isDraft07 = typeof schema.$schema === 'string' && DRAFT_07.test(schema.$schema)
   // One compiler for all tools, which forgets each schema at once: two may carry the same $id, and a bad one stays bad when it comes again.
   const ajv = isDraft07 ? (ajv07 ??= new Ajv(ajvOptions)) : (ajv2020 ??= new Ajv2020(ajvOptions))
