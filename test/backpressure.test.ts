@@ -12,7 +12,7 @@ import { memoryStore, type ToolContext } from 'fastify-mcp-sse'
 import { Channel } from '../lib/eras/channel.ts'
 import { StreamPool } from '../lib/sse/pool.ts'
 import { SseStream } from '../lib/sse/stream.ts'
-import { Client, until } from './client.ts'
+import { Client, SseClient, until } from './client.ts'
 import { DeafClient, endOfMessage, leftFor, messagesIn, rawServer, serve, settles, TRANSPORTS } from './sockets.ts'
 
 const BUFFER = 65_536
@@ -177,6 +177,39 @@ t.test('what belongs to no call waits for a client that does not read, in its ne
   const changes = messages.filter(({ method }) => method === 'notifications/tools/list_changed')
   t.equal(changes.length, 1)
   t.equal(messages.length, 112)
+})
+
+t.test('a request over HTTP+SSE waits until the stream has room for its answer', async t => {
+  const served = await serve(t, 'http+sse', { sessions: { replay: { window: 50, bytes: 1_000 } } })
+  let count = 0
+  served.app.mcp.tool('flood', { collect: false }, async function * () {
+    for (;;) {
+      count++
+      yield 'x'.repeat(50_000)
+    }
+  })
+  await served.peer()
+  const ping = { jsonrpc: '2.0', id: 'ping', method: 'ping' }
+  for (const isBack of [true, false]) {
+    const client = await SseClient.connect(served.url)
+    await client.post({ jsonrpc: '2.0', id: 'flood', method: 'tools/call', params: { name: 'flood', _meta: { progressToken: 1 } } })
+    client.stream.body.pause()
+    await settles(() => count)
+    let isAnswered = false
+    const answer = client.post(ping).finally(() => { isAnswered = true })
+    // What ends the flood must not wait behind it.
+    t.equal((await client.notify('notifications/cancelled', { requestId: 'flood' })).status, 202)
+    t.notOk(isAnswered)
+    if (isBack) {
+      client.stream.body.resume()
+      t.equal((await answer).status, 202)
+      t.strictSame((await client.stream.message(({ id }) => id === 'ping')).result, {})
+    } else {
+      await client.close()
+      t.match(await answer, { status: 404, messages: [{ id: 'ping', error: { data: { code: 'FST_MCP_SESSION_UNKNOWN' } } }] })
+    }
+    await client.close()
+  }
 })
 
 t.test('whoever waits for a stream waits on when another was faster', async t => {

@@ -13,7 +13,7 @@ import { negotiate, type Profile, REVISIONS, type Revision } from './revisions.t
 import { ownerOf, type SessionHost } from './session.ts'
 
 /** How the server introduces itself. */
-export interface Identity {
+interface Identity {
   readonly name: string
   readonly version: string
   readonly title?: string | undefined

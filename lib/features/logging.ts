@@ -1,7 +1,7 @@
 import type { LogLevel } from '../store/store.ts'
 
 /** The levels of RFC 5424 as MCP names them, least severe first (server/utilities/logging). */
-export const LEVELS = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency'] as const satisfies LogLevel[]
+const LEVELS = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency'] as const satisfies LogLevel[]
 
 /** What a session hears before it sets a level of its own: the specification leaves it to the server. */
 export const DEFAULT_LEVEL: LogLevel = 'info'

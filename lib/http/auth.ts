@@ -14,7 +14,7 @@ export interface Principal extends McpPrincipal {
   readonly scopes?: readonly string[]
 }
 
-export interface TokenOptions {
+interface TokenOptions {
   /** The bearer token. Only its hash is kept. */
   token: string
   /** The id of the principal that it stands for. */

@@ -17,7 +17,7 @@ export function isObject (value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-export function isRequestId (id: unknown, maxLength: number): id is RequestId {
+function isRequestId (id: unknown, maxLength: number): id is RequestId {
   return typeof id === 'string' ? id.length <= maxLength : Number.isSafeInteger(id)
 }
 
