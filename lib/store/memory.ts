@@ -64,7 +64,8 @@ class SessionLog {
     longest.trimmed = event.seq
     if (event.answers === undefined) return true
     longest.lost.push({ seq: event.seq, id: event.answers })
-    if (longest.lost.length > LOST_ANSWERS) longest.untold = longest.lost.shift()?.seq ?? 0
+    const forgotten = longest.lost.length > LOST_ANSWERS ? longest.lost.shift() : undefined
+    longest.untold = forgotten?.seq ?? longest.untold
     return true
   }
 

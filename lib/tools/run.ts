@@ -20,9 +20,14 @@ export function runTool (options: RunOptions, args: unknown, task: Task): CallTo
     // The arguments have passed the schema that the handler's type was inferred from.
     return options.handler(verdict.value as never, new ToolContext(task, collector.progress, pace))
   }
+  // Validation may take its time: a call that was ended meanwhile does not start.
+  const startLate = (verdict: Verdict): unknown => {
+    task.signal.throwIfAborted()
+    return start(verdict)
+  }
   const verdict = options.input.validate(args)
   try {
-    const returned = verdict instanceof Promise ? verdict.then(start, breakDown) : start(verdict)
+    const returned = verdict instanceof Promise ? verdict.then(startLate, breakDown) : start(verdict)
     if (isPending(returned)) return new Run(options, collector, task, pace).start(returned)
     const result = finish(options, collector, returned)
     return result instanceof Promise ? new Run(options, collector, task, pace).finishing(result) : result
