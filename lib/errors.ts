@@ -100,6 +100,20 @@ function rowOf (error: unknown): Row | undefined {
   return error instanceof Error && 'code' in error ? rows.get(error.code) : undefined
 }
 
+const LOOKED_AT = ['name', 'message', 'stack', 'cause', 'code']
+
+/** What foreign code threw, if it can be looked at: a Proxy or a getter may throw again, at whoever handles the first error. */
+export function readable (thrown: unknown): unknown {
+  try {
+    for (const key of LOOKED_AT) Reflect.get(Object(thrown), key)
+    // Where `instanceof` looks.
+    Object.getPrototypeOf(Object(thrown))
+    return thrown
+  } catch {
+    return new TypeError('What was thrown cannot be read')
+  }
+}
+
 /** The JSON-RPC form of an error; what is not from the catalogue is told as FST_MCP_INTERNAL and keeps its text to itself. */
 export function toRpcError (error: unknown): RpcError {
   const row = rowOf(error)

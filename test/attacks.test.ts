@@ -6,17 +6,20 @@ import t from 'tap'
 import { z } from 'zod'
 import { compileSchema } from '../lib/tools/schema.ts'
 import { ACCEPT, Client, createApp, EventStream, listen, type Reply, type RpcMessage, send, SseClient, until, within } from './client.ts'
-import { connect, DeafClient, gate, serve, settles, type Transport, TRANSPORTS } from './sockets.ts'
+import { DeafClient, gate, serve, settles, type Transport, TRANSPORTS } from './sockets.ts'
 
 // Whatever nobody waits for would end a process that runs without tap.
 const unhandled: unknown[] = []
 process.on('unhandledRejection', error => unhandled.push(error))
-t.teardown(() => t.strictSame(unhandled, [], 'every rejection was handled'))
 
 const callOf = (id: string | number, name: string, args: object = {}, progressToken?: string | number): object =>
   ({ jsonrpc: '2.0', id, method: 'tools/call', params: { name, arguments: args, ...(progressToken !== undefined && { _meta: { progressToken } }) } })
 const pingOf = (id: string | number): object => ({ jsonrpc: '2.0', id, method: 'ping' })
 const codeOf = ({ messages: [first] }: Reply): string | undefined => first?.error?.data.code
+
+const broken = (): never => { throw new Error('a trap') }
+/** An error that throws at whoever looks at it. */
+const opaque = (): Error => new Proxy(new Error('proxy'), { get: broken, has: broken, getPrototypeOf: broken, ownKeys: broken })
 
 /** Writes several requests on one connection without waiting for an answer. */
 function pipeline (base: string, requests: string[]): Socket {
@@ -34,19 +37,20 @@ function rawOf (method: string, headers: Record<string, string>, body?: object):
 
 t.test('pipelined responses whose turn never came end with their connection', async t => {
   await t.test('streams of a session', async t => {
-    const { app, url, peer } = await serve(t, '2025-11-25')
-      .then(async served => ({ ...served, first: await served.peer(), url: served.url }))
-    const { sessionId = '' } = await peer()
-    const socket = pipeline(url, Array(8).fill(rawOf('GET', { 'mcp-session-id': sessionId })))
+    const served = await serve(t, '2025-11-25')
+    const { app } = served
+    const { sessionId = '' } = await served.peer()
+    const socket = pipeline(served.url, Array(8).fill(rawOf('GET', { 'mcp-session-id': sessionId })))
     await until(() => app.mcp.stats().streams === 8, 'all streams')
     socket.destroy()
     await until(() => app.mcp.stats().streams === 0, 'the end of all streams')
-    t.match(await (await connect(url, '2025-11-25')).request('ping'), { result: {} })
+    t.match(await (await served.peer()).request('ping'), { result: {} })
   })
   for (const [name, token] of [['streams', 't'], ['waits for its answer', undefined]] as const) {
     for (const transport of ['stateless', '2025-11-25'] as const) {
       await t.test(`calls on ${transport}, of a tool that ${name}`, async t => {
-        const { app, peer } = await serve(t, transport, { sessions: { replay: { window: 50 } } })
+        const served = await serve(t, transport, { sessions: { replay: { window: 50 } } })
+        const { app } = served
         let [started, finished] = [0, 0]
         app.mcp.tool('hold', {}, async function * (_args, { signal }) {
           started++
@@ -57,10 +61,9 @@ t.test('pipelined responses whose turn never came end with their connection', as
             finished++
           }
         })
-        const { sessionId } = await peer()
+        const { sessionId } = await served.peer()
         const headers: Record<string, string> = sessionId === undefined ? {} : { 'mcp-session-id': sessionId }
-        const { port } = app.server.address() as { port: number }
-        const socket = pipeline(`http://127.0.0.1:${port}`, Array.from({ length: 6 }, (_, id) => rawOf('POST', headers, callOf(id, 'hold', {}, token))))
+        const socket = pipeline(served.url, Array.from({ length: 6 }, (_, id) => rawOf('POST', headers, callOf(id, 'hold', {}, token))))
         await until(() => started === 6 && app.mcp.stats().calls === 6, 'all calls')
         socket.destroy()
         await until(() => finished === 6, 'every finally')
@@ -328,9 +331,7 @@ t.test('no more calls are in progress than may be', async t => {
 })
 
 t.test('what a tool throws or gives may break whoever looks at it', async t => {
-  const broken = (): never => { throw new Error('a trap') }
   const lazy = (): Error => Object.defineProperty(new Error('lazy'), 'field', { enumerable: true, get: broken })
-  const trapped = (traps: ProxyHandler<Error>): Error => new Proxy(new Error('proxy'), traps)
   const handlers: Record<string, () => any> = {
     'rejects with a getter that throws': async () => { throw lazy() },
     'throws a getter that throws': () => { throw lazy() },
@@ -338,14 +339,15 @@ t.test('what a tool throws or gives may break whoever looks at it', async t => {
       yield 'one'
       throw lazy()
     },
-    'rejects with a Proxy that throws': async () => { throw trapped({ get: broken }) },
-    'rejects with a Proxy that throws whatever is asked': async () => { throw trapped({ get: broken, has: broken, getPrototypeOf: broken, ownKeys: broken }) },
-    'throws a Proxy that throws whatever is asked': () => { throw trapped({ get: broken, has: broken, getPrototypeOf: broken, ownKeys: broken }) },
+    'rejects with a Proxy that throws': async () => { throw new Proxy(new Error('proxy'), { get: broken }) },
+    'rejects with a Proxy that throws whatever is asked': async () => { throw opaque() },
+    'throws a Proxy that throws whatever is asked': () => { throw opaque() },
+    'gives a step whose `value` throws a Proxy': () => ({ next: () => ({ done: false, get value () { throw opaque() } }) }),
     'gives a step whose `done` throws': () => ({ next: () => ({ get done () { return broken() } }) }),
     'gives a last step whose `value` throws': () => ({ next: () => ({ done: true, get value () { return broken() } }) }),
     'gives a step whose `value` throws': () => ({ next: () => ({ done: false, get value () { return broken() } }) }),
     'gives a step later whose `value` throws': () => ({ next: async () => ({ done: false, get value () { return broken() } }) }),
-    'gives a value that throws': () => new Proxy({}, { get: broken, has: broken, getPrototypeOf: broken }),
+    'gives a value that throws': opaque,
     'gives a thenable that throws': () => ({ then: broken }),
     'gives a thenable that gives itself': () => {
       const self = { then (resolve: (value: unknown) => void) { resolve(self) } }
@@ -358,7 +360,7 @@ t.test('what a tool throws or gives may break whoever looks at it', async t => {
     for (const [index, [name, handler]] of Object.entries(handlers).entries()) {
       app.mcp.tool(`t${index}`, {}, handler)
       for (const progressToken of [undefined, `token-${index}`]) {
-        const answer = await (await client.start(`t${index}`, {}, progressToken)).answer()
+        const answer = await client.request('tools/call', { name: `t${index}`, _meta: { progressToken } })
         t.match(answer, answer.error === undefined ? { result: { isError: true } } : { error: { code: -32603 } }, `${transport}: a tool that ${name}`)
         t.ok(logs.length > 0, 'and the log says so')
         logs.length = 0
@@ -367,6 +369,32 @@ t.test('what a tool throws or gives may break whoever looks at it', async t => {
     await until(() => app.mcp.stats().calls === 0, 'the end of all calls')
     app.mcp.tool('next', {}, () => 'fine')
     t.match(await client.request('tools/call', { name: 'next' }), { result: { content: [{ text: 'fine' }] } })
+  }
+})
+
+t.test('what a tool throws when its call is over already may break whoever looks at it', async t => {
+  const { app, logs, peer } = await serve(t, '2025-11-25')
+  const failing = gate()
+  app.mcp.tool('late', {}, async (_args, { signal }) => {
+    await new Promise(resolve => signal.addEventListener('abort', resolve))
+    failing.open()
+    throw opaque()
+  })
+  const client = await peer()
+  const started = client.start('late')
+  await until(() => app.mcp.stats().calls === 1, 'the call')
+  await client.cancel(1)
+  await started
+  await failing.opened
+  await until(() => logs.length > 0, 'a line in the log')
+  t.match(logs, [{ tool: 'late', msg: 'tool failed while it was ended' }])
+})
+
+t.test('what `auth.verify` throws may break whoever looks at it', async t => {
+  for (const verify of [async () => { throw opaque() }, () => { throw opaque() }]) {
+    const app = await createApp(t, { auth: { verify } }, { logger: { level: 'error', stream: { write: () => {} } } })
+    const reply = await new Client(await listen(app), { headers: { authorization: 'Bearer x' } }).post(pingOf(1))
+    t.match(reply, { status: 500, messages: [{ error: { data: { code: 'FST_MCP_INTERNAL' } } }] })
   }
 })
 
@@ -448,12 +476,8 @@ t.test('a store that fails in the background is told to the log', async t => {
             get size () { return sessions.size }
           }
         }))
-        const { app, logs, url } = await serve(t, 'http+sse', { store, sessions: { idle: 60, replay: { window: 20 } } })
-          .then(async served => {
-            await listen(served.app)
-            return { ...served, url: served.url }
-          })
-        const client = await SseClient.open(url)
+        const { app, logs } = await serve(t, 'http+sse', { store, sessions: { idle: 60, replay: { window: 20 } } })
+        const client = await SseClient.open(await listen(app))
         isDown = true
         if (method === 'delete') await client.close()
         await until(() => logs.length > 0, 'a line in the log')
@@ -547,7 +571,7 @@ t.test('a schema', async t => {
       register(app, hanging)
       const client = await peer()
       for (const [name] of hanging) {
-        t.match(await (await client.start(name)).answer(), { result: { isError: true, content: [{ text: 'The tool ran longer than 30 ms' }] } }, `${transport}: ${name}`)
+        t.match(await client.request('tools/call', { name }), { result: { isError: true, content: [{ text: 'The tool ran longer than 30 ms' }] } }, `${transport}: ${name}`)
       }
       t.equal(app.mcp.stats().calls, 0)
     }
@@ -587,11 +611,10 @@ t.test('a schema', async t => {
     const outcomes: [name: string, validate: () => unknown][] = [
       ['nothing', () => undefined], ['null', () => null], ['number', () => 5], ['empty', () => ({})], ['text', () => 'x'],
       ['no-issues', () => ({ issues: null })], ['issues-of-text', () => ({ issues: 'abc' })], ['issue-null', () => ({ issues: [null] })],
-      ['getter', () => ({ get issues () { throw new Error('a trap') } })],
-      ['throws', () => { throw new Error('a trap') }], ['throws-nothing', () => { throw undefined }] // eslint-disable-line no-throw-literal
+      ['getter', () => ({ get issues () { return broken() } })],
+      ['throws', broken], ['throws-proxy', () => { throw opaque() }],
+      ['throws-nothing', () => { throw undefined }] // eslint-disable-line no-throw-literal
     ]
-    const isolated = new Proxy(new Error('proxy'), { get () { throw new Error('a trap') }, getPrototypeOf () { throw new Error('a trap') } })
-    outcomes.push(['throws-proxy', () => { throw isolated }])
     for (const [name, validate] of outcomes) {
       for (const [form, wrapped] of [['now', validate], ['later', async () => validate()], ['thenable', () => ({
         then (resolve: (value: unknown) => void, reject: (error: unknown) => void) {
@@ -622,7 +645,8 @@ t.test('a schema', async t => {
 
   await t.test('that gives a thenable which is no Promise is waited for', async t => {
     const app = await createApp(t)
-    const later = (outcome: object): StandardSchema<any> => standard(() => ({ then (resolve: (value: unknown) => void) { setImmediate(() => resolve(outcome)) } }))
+    const later = (outcome: object): StandardSchema<any> =>
+      standard(() => ({ then (resolve: (value: unknown) => void) { setImmediate(() => resolve(outcome)) } }))
     app.mcp.tool('good', { input: later({ value: { n: 7 } }), output: later({ value: { n: 8 } }) }, () => ({ n: 1 }))
     app.mcp.tool('bad', { input: later({ issues: [{ message: 'no' }] }) }, () => 'x')
     app.mcp.tool('wrong', { output: later({ issues: [{ message: 'no' }] }) }, () => ({}))
@@ -635,27 +659,22 @@ t.test('a schema', async t => {
 
 t.test('`streams.max` holds for clients that take streams alone, and their answer is a finished event', async t => {
   for (const transport of ['2025-11-25', '2025-03-26', 'stateless'] as const) {
-    const { app, peer, url } = await serve(t, transport, { streams: { max: 2, openAfter: 10 } }).then(async served => {
-      await served.peer()
-      return { ...served, url: served.url }
-    })
-    await peer()
+    const { app } = await serve(t, transport, { streams: { max: 2, openAfter: 10 } })
+    const base = await listen(app)
     const door = gate()
+    const open: number[] = []
     app.mcp.tool('late', {}, async function * () {
       await door.opened
       yield 'told'
+      open.push(app.mcp.stats().streams)
       return '!'
     })
-    let most = 0
-    const watch = setInterval(() => { most = Math.max(most, app.mcp.stats().streams) }, 1)
-    t.teardown(() => clearInterval(watch))
-    const clients = await Promise.all(Array.from({ length: 8 }, () => Client.connect(url, { revision: transport === 'stateless' ? '2025-11-25' : transport })))
+    const clients = await Promise.all(Array.from({ length: 8 }, () => Client.connect(base, { revision: transport === 'stateless' ? '2025-11-25' : transport })))
     const replies = clients.map((client, id) => client.post(callOf(id, 'late', {}, id), { accept: 'text/event-stream' }))
     await until(() => app.mcp.stats().calls === 8 && app.mcp.stats().streams === 2, 'all calls')
     door.open()
     const answers = await Promise.all(replies)
-    clearInterval(watch)
-    t.equal(most, 2, transport)
+    t.strictSame(open, Array(8).fill(2), transport)
     for (const [id, { status, headers, messages }] of answers.entries()) {
       t.equal(status, 200)
       t.equal(headers['content-type'], 'text/event-stream')
@@ -679,7 +698,7 @@ t.test('no two principals share a session', async t => {
     number: { issuer: 5, id: 'z' },
     null: { issuer: null, id: 'z' }
   }
-  const { url } = await serve(t, '2025-11-25', { auth: { verify: token => principals[token] } }).then(async ({ app }) => ({ app, url: await listen(app) }))
+  const url = await listen(await createApp(t, { auth: { verify: token => principals[token] } }))
   const as = (token: string): Record<string, string> => ({ authorization: `Bearer ${token}` })
   const known = ['a', 'b', 'c', 'd', 'f']
   for (const owner of known) {
@@ -703,9 +722,24 @@ t.test('no two principals share a session', async t => {
 t.test('a log entry always has data', async t => {
   const app = await createApp(t)
   app.mcp.tool('log', {}, (_args, { log }) => { log.info(undefined) })
-  app.mcp.tool('whole', { output: { type: 'object', properties: { a: { type: 'number' } }, required: ['a'] } }, (): CallToolResult => ({ content: [], structuredContent: { a: 1 } }))
   const client = await Client.connect(await listen(app))
   const { messages } = await client.post(callOf(1, 'log'))
   t.strictSame(messages[0]?.params, { level: 'info', data: null })
-  t.match(await client.call('whole'), { result: { isError: true } }, 'with an output schema a whole result is a value like any other')
+})
+
+t.test('with an output schema a whole result is a value like any other, unless it says that it failed', async t => {
+  const app = await createApp(t)
+  const output = { type: 'object', properties: { a: { type: 'number' } }, required: ['a'] }
+  const whole = (isError?: boolean): CallToolResult => ({ content: [{ type: 'text', text: 'mine' }], structuredContent: { a: 1 }, isError })
+  app.mcp.tool('whole', { output }, () => whole())
+  app.mcp.tool('not-failed', { output }, () => whole(false))
+  app.mcp.tool('failed', { output }, () => whole(true))
+  const client = await Client.connect(await listen(app))
+  for (const name of ['whole', 'not-failed']) t.match(await client.call(name), { result: { isError: true, content: [{ text: /failed; the server's log/ }] } })
+  t.match(await client.call('failed'), { result: { isError: true, content: [{ text: 'mine' }] } })
+})
+
+t.test('whatever was tried, no rejection was left to nobody', async t => {
+  await new Promise(resolve => setImmediate(resolve))
+  t.strictSame(unhandled, [])
 })

@@ -479,6 +479,14 @@ t.test('a call that is cancelled while its arguments are validated gets no answe
   t.strictSame(started, [])
 })
 
+t.test('a listing that JSON cannot say is an error of the server, not of the connection', async t => {
+  const app = await createApp(t)
+  app.mcp.tool('odd', { _meta: { n: 1n } }, () => 'x')
+  const client = await Client.connect(app)
+  t.match(await client.request('tools/list'), { error: { code: -32603, message: 'Internal error', data: { code: 'FST_MCP_INTERNAL' } } })
+  t.match(await client.request('ping'), { result: {} })
+})
+
 t.test('a tool knows its principal', async t => {
   const app = await createApp(t, { auth: { tokens: [{ token: 'secret', principal: 'me', scopes: ['s'] }] } })
   app.mcp.tool('who', {}, (_args, { principal }) => JSON.stringify(principal))

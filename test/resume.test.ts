@@ -138,6 +138,63 @@ t.test('a stream that belongs to no call is resumed like any other', async t => 
   }))
 })
 
+t.test('what is sent while a store takes its time to tell what was missed is not lost', async t => {
+  for (const transport of RESUMABLE) {
+    for (const endsMeanwhile of [false, true]) {
+      const asked = gate()
+      const told = gate()
+      const store: Store = {
+        open (limits) {
+          const opened = memoryStore().open(limits)
+          const { events } = opened
+          const after: typeof events.after = async (...position) => {
+            const replay = events.after(...position)
+            asked.open()
+            await told.opened
+            return replay
+          }
+          const log = {
+            append: events.append.bind(events),
+            hold: events.hold.bind(events),
+            release: events.release.bind(events),
+            finish: events.finish.bind(events),
+            after
+          }
+          return { ...opened, events: log }
+        }
+      }
+      const { app, peer } = await serve(t, transport, { store })
+      const [away, meanwhile, back] = [gate(), gate(), gate()]
+      app.mcp.tool('goes-on', { collect: false }, async function * () {
+        yield '0'
+        await away.opened
+        yield '1'
+        await meanwhile.opened
+        yield '2'
+        yield '3'
+        if (!endsMeanwhile) await back.opened
+        yield '4'
+        return 'end'
+      })
+      const client = await peer()
+      const { stream } = await client.start('goes-on', {}, 'p')
+      const reader = new Reader()
+      while (reader.told.length === 0) await reader.read(stream)
+      await stream.close()
+      await until(() => app.mcp.stats().streams === 0, 'the server to notice')
+      away.open()
+      const resumed = client.resume(reader.lastId)
+      await asked.opened
+      meanwhile.open()
+      if (endsMeanwhile) await until(() => app.mcp.stats().calls === 0, 'the end of the call')
+      else await turn()
+      told.open()
+      back.open()
+      t.strictSame(await reader.readAll(await resumed), [0, 1, 2, 3, 4, 'end'], `${transport}, ends ${endsMeanwhile ? 'meanwhile' : 'later'}`)
+    }
+  }
+})
+
 t.test('a call that ends while its client is away waits for it, until the window ends', async t => {
   await Promise.all(RESUMABLE.map(async transport => {
     const { app, peer } = await serve(t, transport, { sessions: { replay: { window: WINDOW } } })

@@ -182,7 +182,7 @@ t.test('a result that is not an object travels as the member `result` of one', a
 t.test('a failure that a tool tells itself needs no structured content', async t => {
   const app = await createApp(t)
   app.mcp.tool('fails', { output: z.object({ a: z.number() }) }, () => {
-    return { content: [{ type: 'text' as const, text: 'not today' }], isError: true }
+    return { content: [{ type: 'text' as const, text: 'not today' }], isError: true as const }
   })
   t.strictSame((await (await Client.connect(app)).call('fails')).result, { content: [{ type: 'text', text: 'not today' }], isError: true })
 })

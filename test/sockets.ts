@@ -102,7 +102,7 @@ function overSse (url: string, client: SseClient): Peer {
 }
 
 /** Connects a client over one transport. */
-export async function connect (url: string, transport: Transport): Promise<Peer> {
+async function connect (url: string, transport: Transport): Promise<Peer> {
   if (transport === 'http+sse') return overSse(url, await SseClient.connect(url))
   return overHttp(url, await Client.connect(url, { revision: transport === 'stateless' ? '2025-11-25' : transport }))
 }

@@ -24,6 +24,30 @@ t.test('of trimmed answers the memory store remembers the last thousand, and tha
   await close()
 })
 
+t.test('of two calls that ended over the budget the later one is kept', async t => {
+  const { events, close } = memoryStore().open(LIMITS)
+  for (const stream of ['first', 'second']) {
+    events.hold('a', stream)
+    events.append('a', { stream, seq: 1, frame: 'x'.repeat(LIMITS.replay.bytes + 1) })
+  }
+  for (const stream of ['first', 'second']) events.finish('a', stream)
+  t.equal(await events.after('a', 'first', 0), undefined)
+  t.match(await events.after('a', 'second', 0), { frames: { length: 1 } })
+  await close()
+})
+
+t.test('a sweep takes what has expired and leaves what has not', async t => {
+  const { events, close } = memoryStore().open({ ...LIMITS, replay: { ...LIMITS.replay, window: 15_000 } })
+  for (const stream of ['first', 'second']) {
+    events.append('a', { stream, seq: 1, frame: 'x' })
+    events.finish('a', stream)
+    mock.timers.tick(10_000)
+  }
+  t.equal(await events.after('a', 'first', 0), undefined)
+  t.match(await events.after('a', 'second', 0), { frames: { length: 1 } })
+  await close()
+})
+
 t.test('one result that nobody fetched may be larger than the budget, several may not', async t => {
   const { events, close } = memoryStore().open(LIMITS)
   for (const stream of ['first', 'second']) {

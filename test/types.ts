@@ -50,7 +50,9 @@ export function results ({ mcp }: FastifyInstance): void {
     yield 'text'
     return { n: 1 }
   })
-  mcp.tool('failure', { output }, (): CallToolResult => ({ content: [], isError: true }))
+  mcp.tool('failure', { output }, () => ({ content: [], isError: true as const }))
+  mcp.tool('typed failure', { output }, (): CallToolResult & { isError: true } => ({ content: [], isError: true }))
+  mcp.tool('late failure', { output }, async ({ a }) => a === 1 ? { n: 1 } : { content: [], isError: true as const })
   mcp.tool('any JSON', { output: { type: 'number' } }, () => 7)
   mcp.tool('list', { output: z.array(z.number()) }, () => [1])
   mcp.tool('free list', {}, () => [1, { a: 2 }])
@@ -66,6 +68,10 @@ export function results ({ mcp }: FastifyInstance): void {
 
   // @ts-expect-error the value has another type
   mcp.tool('wrong value', { output }, () => ({ n: 'one' }))
+  // @ts-expect-error a whole result is not the value, unless it says that it failed
+  mcp.tool('whole result', { output }, () => ({ content: [], structuredContent: { n: 1 } }))
+  // @ts-expect-error it does not say so
+  mcp.tool('whole result', { output }, (): CallToolResult => ({ content: [] }))
   // @ts-expect-error something must be returned
   mcp.tool('nothing', { output }, () => {})
   // @ts-expect-error a number is no chunk

@@ -1,7 +1,9 @@
+import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 import { Connection } from '../client/connection.ts'
-import { call, echo, isEcho, nextId } from '../client/requests.ts'
 import { Session } from '../client/post-session.ts'
+import { call, echo, isEcho, nextId } from '../client/requests.ts'
 import { streamCall } from '../client/stream-call.ts'
 import { expect, type Scenario } from '../scenario.ts'
 
@@ -10,6 +12,22 @@ const SIZES = {
   smoke: { chunks: 10_000, warm: 50, milliseconds: 300 }
 }
 const PAUSE = 3
+
+interface Reading {
+  port: number
+  chunks: number
+}
+
+/** Reads one stream after another, in a thread of its own: the waits of the other caller must not be those of this reader. */
+async function readStreams ({ port, chunks }: Reading): Promise<void> {
+  const connection = await Connection.open(port)
+  const session = await Session.open(connection, port)
+  // Streams must end for the floor's sake: its socket has always room again before a turn of the event loop is over.
+  for (let streamed = 1; ; streamed++) {
+    await streamCall(connection, session.post(call(nextId(), 'watch', { chunks, bytes: 20 }, 1)))
+    parentPort?.postMessage(streamed)
+  }
+}
 
 async function worstWait (caller: Connection, session: Session, milliseconds: number): Promise<number> {
   const end = performance.now() + milliseconds
@@ -30,21 +48,20 @@ export const fairness: Scenario = {
   name: 'fairness',
   async run (server, size) {
     const { chunks, warm, milliseconds } = SIZES[size]
-    const [reader, caller] = [await Connection.open(server.port), await Connection.open(server.port)]
-    const [streaming, calling] = [await Session.open(reader, server.port), await Session.open(caller, server.port)]
+    const caller = await Connection.open(server.port)
+    const session = await Session.open(caller, server.port)
+    const reader = new Worker(new URL(import.meta.url), { workerData: { port: server.port, chunks } satisfies Reading })
     let streamed = 0
-    const over = new AbortController()
-    // Streams must end for the floor's sake: its socket has always room again before a turn of the event loop is over.
-    const streams = (async () => {
-      for (; !over.signal.aborted; streamed++) {
-        await streamCall(reader, streaming.post(call(nextId(), 'watch', { chunks, bytes: 20 }, 1)))
-      }
-    })()
-    await worstWait(caller, calling, warm)
-    const worst = await worstWait(caller, calling, milliseconds)
-    over.abort()
-    await streams
-    expect(streamed > 1, 'no stream came to its end meanwhile')
+    reader.on('message', (count: number) => { streamed = count })
+    await once(reader, 'message')
+    await worstWait(caller, session, warm)
+    const before = streamed
+    const worst = await worstWait(caller, session, milliseconds)
+    await reader.terminate()
+    expect(streamed > before, 'no stream came to its end meanwhile')
     return [{ work: 'another caller while a stream runs flat out', unit: 'ms, worst wait', value: worst }]
   }
 }
+
+// The thread runs this same file.
+if (!isMainThread) await readStreams(workerData as Reading)

@@ -53,6 +53,7 @@ export class Channel implements Line {
   #waiting: Promise<boolean> | null = null
   #release: ((open: boolean) => void) | null = null
   readonly #pending = new Map<string, string>()
+  #captured: string[] | null = null
 
   constructor (options: ChannelOptions) {
     this.#options = options
@@ -117,9 +118,19 @@ export class Channel implements Line {
     const { session, events, id } = this.#options
     const seq = ++this.#seq
     const frame = message(json, `${id}_${seq}`)
+    this.#captured?.push(frame)
     this.#logHasRoom = events.append(session, { stream: id, seq, frame, answers })
     const room = this.#stream === null ? this.#logHasRoom : this.#stream.write(frame)
     return room === true ? true : this.#wait(room)
+  }
+
+  /** Remembers the frames that are sent from now on, until what it gives is called. */
+  capture (): () => string[] {
+    const captured: string[] = this.#captured = []
+    return () => {
+      this.#captured = null
+      return captured
+    }
   }
 
   /** Sends a notification of which only the newest of its key matters: a slow client gets one, not all. */

@@ -138,9 +138,8 @@ export function checkMessages (served: Served, messages: readonly Message[], bat
   const inProgress = session === null ? undefined : served.sessions?.peek(session.id)?.calls
   const requests = messages.filter(message => message.kind === 'request').length
   const { limits, calls } = served
-  if (requests > 0 && (calls.size + requests > limits.calls || (inProgress?.size ?? 0) + requests > limits.callsPerSession)) {
-    throw new errorCodes.FST_MCP_CALLS_FULL()
-  }
+  const isFull = calls.size + requests > limits.calls || (session !== null && (inProgress?.size ?? 0) + requests > limits.callsPerSession)
+  if (requests > 0 && isFull) throw new errorCodes.FST_MCP_CALLS_FULL()
   for (const message of messages) {
     if (message.kind === 'response') throw new errorCodes.FST_MCP_RESPONSE_UNEXPECTED(JSON.stringify(message.id))
     if (message.kind === 'request' && inProgress?.has(message.id) === true) throw new errorCodes.FST_MCP_ID_IN_USE(JSON.stringify(message.id))

@@ -20,6 +20,8 @@ export type EndpointOf = (sessionId: string) => string
 export class HttpSse {
   readonly #served: Served
   readonly #sessions: SessionHost
+  /** How many POSTs wait for room on each stream. */
+  readonly #waiting = new WeakMap<Channel, number>()
 
   constructor (served: Served, sessions: SessionHost) {
     this.#served = served
@@ -85,8 +87,30 @@ export class HttpSse {
         : this.#take(inbound, session, channel, facts, exchange)
       // What stops the calls that fill the stream must not wait for them.
       const asks = inbound.kind === 'initialize' || inbound.messages.some(message => message.kind === 'request')
-      return asks ? whenRoom(channel, proceed) : proceed()
+      return asks ? this.#whenRoom(channel, proceed) : proceed()
     })
+  }
+
+  /**
+   * Those who wait together go on one by one, as far as each leaves room for the next.
+   * Throws FST_MCP_SESSION_UNKNOWN, and FST_MCP_CALLS_FULL when too many wait already.
+   */
+  #whenRoom (channel: Channel, proceed: () => Awaitable<void>): Awaitable<void> {
+    const room = channel.room()
+    if (room === false) throw new errorCodes.FST_MCP_SESSION_UNKNOWN()
+    if (room === true) return proceed()
+    if (this.#count(channel, 0) >= this.#served.limits.callsPerSession) throw new errorCodes.FST_MCP_CALLS_FULL()
+    this.#count(channel, 1)
+    return room.then(() => {
+      this.#count(channel, -1)
+      return this.#whenRoom(channel, proceed)
+    })
+  }
+
+  #count (channel: Channel, change: number): number {
+    const count = (this.#waiting.get(channel) ?? 0) + change
+    this.#waiting.set(channel, count)
+    return count
   }
 
   #initialize ({ id, params }: Initialize, session: SessionRecord, channel: Channel, exchange: Exchange): Awaitable<void> {
@@ -108,13 +132,6 @@ export class HttpSse {
     const { calls } = this.#served
     startCalls(this.#served, messages, { profile, principal: facts.principal, session, request: facts.request, outbox: outboxOf(channel), calls }, [])
   }
-}
-
-/** Those who wait together go on one by one, as far as each leaves room for the next. */
-function whenRoom (channel: Channel, proceed: () => Awaitable<void>): Awaitable<void> {
-  const room = channel.room()
-  if (room === false) throw new errorCodes.FST_MCP_SESSION_UNKNOWN()
-  return room === true ? proceed() : room.then(() => whenRoom(channel, proceed))
 }
 
 /** All calls of the session share its one stream. */

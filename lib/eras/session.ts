@@ -80,18 +80,23 @@ export class SessionHost {
   /** Whoever holds a stream open or waits for an answer is not idle. */
   #touchLive (): void {
     for (const [id, session] of this.#live) {
-      if (!session.isIdle) this.#inBackground(this.#options.store.sessions.touch(id))
+      if (!session.isIdle) this.#inBackground(() => this.#options.store.sessions.touch(id))
     }
   }
 
   /** Nobody waits for this: a store that fails is told to the log. */
-  #inBackground (done: Awaitable<unknown>): void {
-    if (done instanceof Promise) done.catch(this.#options.onError)
+  #inBackground (work: () => Awaitable<unknown>): void {
+    try {
+      const done = work()
+      if (done instanceof Promise) done.catch(this.#options.onError)
+    } catch (error) {
+      this.#options.onError(error)
+    }
   }
 
   /** Ends the session of a client that did not come back. */
   expire (id: string): void {
-    this.#inBackground(this.end(id, new errorCodes.FST_MCP_CLIENT_GONE()))
+    this.#inBackground(() => this.end(id, new errorCodes.FST_MCP_CLIENT_GONE()))
   }
 
   /** Throws FST_MCP_SESSIONS_FULL. */
@@ -168,9 +173,13 @@ export class SessionHost {
   /** What is known of the stream that a client comes back to. */
   replay (record: SessionRecord, { stream, seq }: Position): Awaitable<Resumed> {
     const { events } = this.#options.store
+    const channelOf = (): Channel | undefined => this.peek(record.id)?.channels.get(stream)
+    // A store may take its time, and the tool goes on meanwhile.
+    const sentMeanwhile = channelOf()?.capture()
     return whenReady(events.after(record.id, stream, seq), replay => {
       events.release(record.id, stream)
-      return { name: stream, channel: this.peek(record.id)?.channels.get(stream), replay }
+      const frames = new Set([...replay?.frames ?? [], ...sentMeanwhile?.() ?? []])
+      return { name: stream, channel: channelOf(), replay: replay && { ...replay, frames: [...frames] } }
     })
   }
 

@@ -26,8 +26,13 @@ export interface ToolDefinition<Input extends Schema | undefined = Schema | unde
   timeout?: number
 }
 
-/** What a tool gives in the end. With an output schema: its value. Without: text, content, a whole result, any JSON value or nothing. */
-type ToolReturn<Output> = Output extends Schema ? InferInput<Output> | CallToolResult : string | ContentBlock | CallToolResult | Value | void
+/**
+ * What a tool gives in the end. With an output schema: its value, or a result that says `isError`.
+ * Without: text, content, a whole result, any JSON value or nothing.
+ */
+type ToolReturn<Output> = Output extends Schema
+  ? InferInput<Output> | (CallToolResult & { isError: true })
+  : string | ContentBlock | CallToolResult | Value | void
 
 /** Any JSON value; of objects any but a generator, whose own type says what it yields. */
 type Value = number | boolean | null | (object & { next?: never })

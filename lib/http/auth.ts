@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
-import { errorCodes } from '../errors.ts'
+import { errorCodes, readable } from '../errors.ts'
 import type { Awaitable } from '../store/store.ts'
 
 /** Merge your own fields into it: `declare module 'fastify-mcp-sse' { interface McpPrincipal { tenant: string } }`. */
@@ -64,7 +64,7 @@ function hash (token: string): Buffer {
 
 /** What `verify` throws is no refusal, whatever it is: an identity provider that is down must not look like a wrong token. */
 function ask (verify: NonNullable<AuthOptions['verify']>, token: string, request: FastifyRequest): Awaitable<Principal> {
-  const fail = (cause: unknown): never => { throw new errorCodes.FST_MCP_INTERNAL({ cause }) }
+  const fail = (error: unknown): never => { throw new errorCodes.FST_MCP_INTERNAL({ cause: readable(error) }) }
   let principal: ReturnType<typeof verify>
   try {
     principal = verify(token, request)

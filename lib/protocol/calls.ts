@@ -97,8 +97,7 @@ export class Call implements Task {
   }
 
   onAbort (listener: (reason: Error) => void): void {
-    if (this.#reason === undefined) this.#listener = listener
-    else listener(this.#reason)
+    this.#listener = listener
   }
 
   abandon (): void {

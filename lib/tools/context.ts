@@ -22,7 +22,7 @@ export interface Task {
   sendLog (level: LogLevel, data: unknown): Room
   closeStream (): boolean
   abort (reason: Error): void
-  /** The one listener is told at once when the call was aborted before. */
+  /** Sets the one listener. Nobody can abort a call before it has one: it is not known to anybody yet. */
   onAbort (listener: (reason: Error) => void): void
   /** The tool ignored its signal for the whole grace time. */
   abandon (): void

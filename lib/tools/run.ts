@@ -1,4 +1,4 @@
-import { errorCodes } from '../errors.ts'
+import { errorCodes, readable } from '../errors.ts'
 import { type CallToolResult, Collector } from './chunk.ts'
 import { type Task, ToolContext } from './context.ts'
 import { failure, finish, logFailure, type RunOptions } from './outcome.ts'
@@ -25,20 +25,28 @@ export function runTool (options: RunOptions, args: unknown, task: Task): CallTo
     task.signal.throwIfAborted()
     return start(verdict)
   }
-  const verdict = options.input.validate(args)
   try {
+    const verdict = validate(options, args)
     const returned = verdict instanceof Promise ? verdict.then(startLate, breakDown) : start(verdict)
     if (isPending(returned)) return new Run(options, collector, task, pace).start(returned)
     const result = finish(options, collector, returned)
     return result instanceof Promise ? new Run(options, collector, task, pace).finishing(result) : result
   } catch (error) {
-    return failure(options, collector, task, error)
+    return failure(options, collector, task, readable(error))
+  }
+}
+
+function validate ({ input }: RunOptions, args: unknown): Verdict | Promise<Verdict> {
+  try {
+    return input.validate(args)
+  } catch (error) {
+    return breakDown(error)
   }
 }
 
 /** A schema that breaks is a fault of the server: nobody's arguments are wrong. */
-function breakDown (cause: unknown): never {
-  throw new errorCodes.FST_MCP_INTERNAL({ cause })
+function breakDown (error: unknown): never {
+  throw new errorCodes.FST_MCP_INTERNAL({ cause: readable(error) })
 }
 
 function isThenable (value: object): value is PromiseLike<unknown> {
@@ -138,7 +146,8 @@ class Run {
       const room = this.#pace.of(this.#task.sendProgress(this.#collector.add(step?.value)))
       if (room instanceof Promise) room.then(this.#proceed)
       else this.#proceed(room)
-    } catch (error) {
+    } catch (thrown) {
+      const error = readable(thrown)
       this.#task.abort(isToldToModel(error) ? error : new errorCodes.FST_MCP_CHUNK_INVALID('what JSON cannot say', { cause: error }))
     }
   }
@@ -160,7 +169,8 @@ class Run {
     }
   }
 
-  readonly #fail = (error: unknown): void => {
+  readonly #fail = (thrown: unknown): void => {
+    const error = readable(thrown)
     if (this.#settled) {
       if (!isEcho(error, this.#reason)) logFailure(this.#options, this.#task, error, 'tool failed while it was ended')
       return
@@ -168,15 +178,16 @@ class Run {
     try {
       this.#settle(failure(this.#options, this.#collector, this.#task, error))
     } catch (told) {
-      this.#stop()
       this.#reject(told)
+      this.#stop()
     }
   }
 
   #settle (result: CallToolResult): void {
     if (this.#settled) return
-    this.#stop()
+    // First: a thenable that gives itself without end leaves no stack for more.
     this.#resolve(result)
+    this.#stop()
   }
 
   #stop (): void {
