@@ -208,6 +208,18 @@ t.test('over HTTP+SSE a request waits for room in the stream of its answer', asy
     t.equal(app.mcp.stats().sessions, 0)
   })
 
+  await t.test('as far as no more wait than may be in progress', async t => {
+    const app = await createApp(t, { sessions: { replay: { events: 3 } }, limits: { callsPerSession: 8 } })
+    const base = await listen(app)
+    const { client, pings } = await leave(app, base)
+    t.match(await client.post(pingOf('p11')), { status: 503, messages: [{ id: 'p11', error: { data: { code: 'FST_MCP_CALLS_FULL' } } }] })
+    const back = await EventStream.open(base, '/sse', { headers: { 'last-event-id': client.stream.events.at(-1)?.id ?? '' } })
+    await Promise.all(pings.map(({ reply }) => within(reply, 'a request that waited')))
+    t.strictSame(pings.map(({ status }) => status), Array(10).fill(202))
+    t.equal((await client.post(pingOf('p11'))).status, 202, 'there is room again')
+    await back.close()
+  })
+
   await t.test('which does not keep a server that closes', async t => {
     const app = await createApp(t, { sessions: { replay: { events: 3 } } })
     const { pings } = await leave(app, await listen(app))
@@ -226,6 +238,29 @@ function storeWith (change: (open: OpenStore) => Partial<OpenStore>): Store {
     }
   }
 }
+
+t.test('a request that is cancelled while the store works on it gets no answer', async t => {
+  let write = (): void => {}
+  const app = await createApp(t, {
+    store: storeWith(({ sessions }) => ({
+      sessions: {
+        create: record => sessions.create(record),
+        get: id => sessions.get(id),
+        update: () => new Promise(resolve => { write = resolve }),
+        touch: id => sessions.touch(id),
+        delete: id => sessions.delete(id),
+        get size () { return sessions.size }
+      }
+    }))
+  })
+  const client = await Client.connect(await listen(app))
+  const answer = client.post({ jsonrpc: '2.0', id: 'level', method: 'logging/setLevel', params: { level: 'error' } })
+  await until(() => app.mcp.stats().calls === 1, 'the request')
+  await client.cancel('level')
+  write()
+  t.match(await answer, { status: 202, text: '' })
+  t.equal(app.mcp.stats().calls, 0)
+})
 
 t.test('a stream that never carried an event leaves nothing behind', async t => {
   const held: string[] = []
