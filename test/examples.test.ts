@@ -275,7 +275,8 @@ t.test('the server of the browser example streams, and serves its page', async t
   t.match(await send(child.url, '/page.js'), { status: 200, text: /new EventSource\('\/sse'\)/ })
   t.match(await send(child.url, '/page-server.ts'), { status: 404 })
   const client = await connect(t, child, { path: '/sse' })
-  const { told, result } = call(client, 'countdown', { from: 3, pause: 1 })
+  // Over SSE the official client drops progress that arrives in one packet with its result.
+  const { told, result } = call(client, 'countdown', { from: 3, pause: 200 })
   t.equal(textOf(await within(result, 'the end of the countdown')), '3… 2… 1… zero')
   t.match(told.filter(({ total }) => total !== undefined), [{ progress: 1, total: 3 }, { progress: 2 }, { progress: 3 }])
 })
