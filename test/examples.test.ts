@@ -142,9 +142,9 @@ t.test('documents lists, summarizes and searches a folder, and nothing outside i
 
   await t.test('a client of HTTP+SSE sees the same', async t => {
     const client = await connect(t, child, { path: '/sse' })
-    const { told, result } = call(client, 'search', { text: 'another' })
+    // Its progress may arrive in one packet with the result, and the official client then drops it.
+    const { result } = call(client, 'search', { text: 'another' })
     t.equal(textOf(await result), 'a.md:2: Another line.\n1 lines')
-    t.equal(told.length, 1)
   })
 
   await child.stop('SIGTERM')
