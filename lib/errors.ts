@@ -8,6 +8,10 @@ const INTERNAL = -32603
 // What the official SDKs answer on the session revisions when the transport itself refuses.
 const TRANSPORT = -32000
 const SESSION_NOT_FOUND = -32001
+const RESOURCE_NOT_FOUND = -32002
+// Defined by revision 2026-07-28.
+const CAPABILITY_REQUIRED = -32021
+const REVISION_UNSUPPORTED = -32022
 
 /** One row: the message, the HTTP status (200: told inside the response to the call) and the JSON-RPC code. */
 const catalogue = {
@@ -17,7 +21,13 @@ const catalogue = {
   FST_MCP_TOOL_NAME_INVALID: ['Tool name %s does not match [A-Za-z0-9_.-]{1,128}', 500, INTERNAL],
   FST_MCP_TOOL_DUPLICATE: ['Tool "%s" is already registered', 500, INTERNAL],
   FST_MCP_TOOL_INVALID: ['Tool "%s": %s', 500, INTERNAL],
-  FST_MCP_SCHEMA_INVALID: ['Tool "%s": the %s schema cannot be used: %s', 500, INTERNAL],
+  FST_MCP_PROMPT_NAME_INVALID: ['Prompt name %s does not match [A-Za-z0-9_.-]{1,128}', 500, INTERNAL],
+  FST_MCP_PROMPT_DUPLICATE: ['Prompt "%s" is already registered', 500, INTERNAL],
+  FST_MCP_PROMPT_INVALID: ['Prompt "%s": %s', 500, INTERNAL],
+  FST_MCP_RESOURCE_DUPLICATE: ['Resource "%s" is already registered', 500, INTERNAL],
+  FST_MCP_RESOURCE_INVALID: ['Resource "%s": %s', 500, INTERNAL],
+  FST_MCP_HOOK_INVALID: ['Not a hook: %s', 500, INTERNAL],
+  FST_MCP_SCHEMA_INVALID: ['"%s": the %s schema cannot be used: %s', 500, INTERNAL],
 
   // Who may come in
   FST_MCP_PEER_FORBIDDEN: ['Only loopback clients are served until the option `auth` is set (`auth: false` opens the server to everyone)', 403, TRANSPORT],
@@ -47,10 +57,17 @@ const catalogue = {
   FST_MCP_BATCH_UNSUPPORTED: ['A batch is only part of revision 2025-03-26', 400, INVALID_REQUEST],
   FST_MCP_BATCH_INVALID: ['Not a valid batch: %s', 400, INVALID_REQUEST],
   FST_MCP_RESPONSE_UNEXPECTED: ['No request of the server waits for response id %s', 400, INVALID_REQUEST],
-  FST_MCP_METHOD_NOT_FOUND: ['Method "%s" is not known', 200, METHOD_NOT_FOUND],
+  FST_MCP_ENVELOPE_INVALID: ['The `_meta` of the request does not fit revision 2026-07-28: %s', 400, INVALID_PARAMS],
+  FST_MCP_ENVELOPE_REVISION: ['Protocol version "%s" is not served per request; served: %s', 400, REVISION_UNSUPPORTED],
+  FST_MCP_CAPABILITY_REQUIRED: ['The client did not declare the capability %s', 400, CAPABILITY_REQUIRED],
+  FST_MCP_METHOD_NOT_FOUND: ['Method "%s" is not known', 404, METHOD_NOT_FOUND],
   FST_MCP_PARAMS_INVALID: ['Invalid params: %s', 200, INVALID_PARAMS],
   FST_MCP_TOOL_UNKNOWN: ['Tool "%s" is not known', 200, INVALID_PARAMS],
   FST_MCP_INPUT_INVALID: ['Invalid arguments for tool "%s": %s', 200, INVALID_PARAMS],
+  FST_MCP_PROMPT_UNKNOWN: ['Prompt "%s" is not known', 200, INVALID_PARAMS],
+  FST_MCP_PROMPT_INPUT_INVALID: ['Invalid arguments for prompt "%s": %s', 200, INVALID_PARAMS],
+  FST_MCP_RESOURCE_UNKNOWN: ['Resource "%s" is not known', 200, RESOURCE_NOT_FOUND],
+  FST_MCP_ANSWER_INVALID: ['The answer to "%s" does not fit: %s', 200, INVALID_PARAMS],
   FST_MCP_CURSOR_INVALID: ['The cursor is not one that this server issued', 200, INVALID_PARAMS],
 
   // Sessions and streams
@@ -60,6 +77,7 @@ const catalogue = {
   FST_MCP_SESSIONS_FULL: ['The server holds as many sessions as it may', 503, TRANSPORT],
   FST_MCP_STREAMS_FULL: ['The server holds as many streams as it may', 503, TRANSPORT],
   FST_MCP_CALLS_FULL: ['As many calls are in progress as may be', 503, TRANSPORT],
+  FST_MCP_SUBSCRIPTIONS_FULL: ['As many subscriptions are open as may be: %s', 429, TRANSPORT],
   FST_MCP_REPLAY_GAP: ['Events were lost beyond the replay budget: call again', 200, TRANSPORT],
 
   // Why a call ended early: the reasons of `ctx.signal`
@@ -67,12 +85,21 @@ const catalogue = {
   FST_MCP_CLIENT_GONE: ['The client is gone', 200, TRANSPORT],
   FST_MCP_SESSION_ENDED: ['The session has ended', 200, TRANSPORT],
   FST_MCP_CLOSING: ['The server is closing', 503, TRANSPORT],
+  FST_MCP_INPUT_REQUIRED: ['The run ends here and starts anew with what the client answers', 200, INTERNAL],
   FST_MCP_TOOL_TIMEOUT: ['The tool ran longer than %s ms', 200, INTERNAL],
   FST_MCP_RESULT_TOO_LARGE: ['The result grew beyond %s bytes', 200, INTERNAL],
+
+  // What the client was asked
+  FST_MCP_ASK_INVALID: ['"%s" cannot be asked: %s', 200, INTERNAL],
+  FST_MCP_ASK_UNAVAILABLE: ['The client cannot be asked: %s', 200, INTERNAL],
+  FST_MCP_ASK_TIMEOUT: ['The client did not answer "%s" within %s ms', 200, INTERNAL],
+  FST_MCP_ASK_REFUSED: ['The client answered "%s" with an error: %s', 200, INTERNAL],
+  FST_MCP_RERUN_DIFFERS: ['The handler ran differently from the time before: %s', 200, INTERNAL],
 
   // What a tool did wrong
   FST_MCP_CHUNK_INVALID: ['A tool yielded or returned something that is neither text, a content block nor progress: %s', 200, INTERNAL],
   FST_MCP_OUTPUT_INVALID: ['The tool returned what its output schema does not allow: %s', 200, INTERNAL],
+  FST_MCP_HANDLER_FAILED: ['The handler failed: %s', 200, INTERNAL],
   FST_MCP_INTERNAL: ['Internal error', 500, INTERNAL]
 } as const satisfies Record<string, readonly [message: string, status: number, rpc: number]>
 
@@ -93,11 +120,39 @@ export const errorCodes = Object.fromEntries(
 export interface RpcError {
   code: number
   message: string
-  data: { code: string }
+  data?: Record<string, unknown>
+}
+
+/**
+ * Throw it from a handler or a hook to answer with a JSON-RPC error of your own. Codes of your own lie outside of -32768 to -32000.
+ * Specification: basic, "Error Codes".
+ */
+export class McpError extends Error {
+  override name = 'McpError'
+  readonly rpc: RpcError
+
+  constructor (code: number, message: string, data?: Record<string, unknown>) {
+    super(message)
+    this.rpc = { code, message, ...(data && { data }) }
+  }
+}
+
+/**
+ * Throw it from a tool to tell the model what went wrong: its message becomes the text of a result with `isError: true`.
+ * Any other error is logged whole and told as a generic failure.
+ * Specification: server/tools, "Error Handling".
+ */
+export class ToolError extends Error {
+  override name = 'ToolError'
 }
 
 function rowOf (error: unknown): Row | undefined {
   return error instanceof Error && 'code' in error ? rows.get(error.code) : undefined
+}
+
+/** Adds what a client can act on to the `data` of an error from the catalogue. */
+export function withData<E extends Error> (error: E, data: Record<string, unknown>): E {
+  return Object.assign(error, { data })
 }
 
 const LOOKED_AT = ['name', 'message', 'stack', 'cause', 'code']
@@ -114,26 +169,33 @@ export function readable (thrown: unknown): unknown {
   }
 }
 
-/** The JSON-RPC form of an error; what is not from the catalogue is told as FST_MCP_INTERNAL and keeps its text to itself. */
-export function toRpcError (error: unknown): RpcError {
+/**
+ * The JSON-RPC form of an error; what is not from the catalogue is told as FST_MCP_INTERNAL and keeps its text to itself.
+ * `isStateless`: in the codes of 2026-07-28, which has given up -32002 and asks servers to leave -32000 to -32019 alone.
+ */
+export function toRpcError (error: unknown, isStateless = false): RpcError {
+  if (error instanceof McpError) return error.rpc
   const row = rowOf(error)
   if (row === undefined || !(error instanceof Error) || !('code' in error)) {
     const [message, , code] = catalogue.FST_MCP_INTERNAL
     return { code, message, data: { code: 'FST_MCP_INTERNAL' } }
   }
-  return { code: row[2], message: error.message, data: { code: String(error.code) } }
+  const data = { code: String(error.code), ...('data' in error && Object(error.data)) }
+  return { code: isStateless ? statelessCode(row) : row[2], message: error.message, data }
+}
+
+function statelessCode ([, status, code]: Row): number {
+  if (code === RESOURCE_NOT_FOUND) return INVALID_PARAMS
+  if (code !== TRANSPORT && code !== SESSION_NOT_FOUND) return code
+  return status >= 400 && status < 500 ? INVALID_REQUEST : INTERNAL
+}
+
+/** Whether an error was thrown on purpose, by this plugin or as a McpError, so that a client may read it. */
+export function isTold (error: unknown): boolean {
+  return error instanceof McpError || (rowOf(error) !== undefined && !(error instanceof errorCodes.FST_MCP_INTERNAL))
 }
 
 /** The HTTP status that goes with an error when it answers the request itself. */
 export function toStatus (error: unknown): number {
-  return rowOf(error)?.[1] ?? 500
-}
-
-/**
- * Throw it from a tool to tell the model what went wrong: its message becomes the text of a result with `isError: true`.
- * Any other error is logged whole and told as a generic failure.
- * Specification: server/tools, "Error Handling".
- */
-export class ToolError extends Error {
-  override name = 'ToolError'
+  return rowOf(error)?.[1] ?? (error instanceof McpError ? 200 : 500)
 }

@@ -83,7 +83,7 @@ export const mcp = fp(plugin, { fastify: '5.x', name: 'fastify-mcp-sse' })
 export default mcp
 
 export { type ErrorCode, errorCodes, ToolError } from './errors.ts'
-export type { ToolDefinition, ToolHandler } from './features/definition.ts'
+export type { ToolDefinition, ToolHandler } from './feature./tool.ts'
 export type { ToolHandle } from './features/tools.ts'
 export type { AuthOptions, McpPrincipal, Principal } from './http/auth.ts'
 export type { RequestMcp } from './http/routes.ts'

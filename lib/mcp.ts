@@ -1,5 +1,5 @@
 import type { Schema } from './tools/schema.ts'
-import type { ToolDefinition, ToolHandler } from './features/definition.ts'
+import type { ToolDefinition, ToolHandler } from './feature./tool.ts'
 import type { ToolHandle, Tools } from './features/tools.ts'
 
 /** What is going on at a server right now. */

@@ -1,11 +1,13 @@
 import type { FastifyRequest } from 'fastify'
 import type { Profile, Revision } from '../eras/revisions.ts'
+import { errorCodes } from '../errors.ts'
 import { DEFAULT_LEVEL, isLoud } from '../features/logging.ts'
 import type { Principal } from '../http/auth.ts'
 import type { Room } from '../sse/stream.ts'
 import type { LogLevel, SessionRecord } from '../store/store.ts'
 import { CONTENT_META, isContentBlock, type ProgressParams } from '../tools/chunk.ts'
-import type { Task } from '../tools/context.ts'
+import type { Question, Task } from '../tools/context.ts'
+import { checkCapability, type Inquiry, Once } from './inquiry.ts'
 import { notificationOf, type Params, type RequestId } from './message.ts'
 
 /** Where the messages of a call go: the response of its POST, or the stream of its session. */
@@ -13,11 +15,20 @@ export interface Outbox {
   /** A message that belongs to a call in progress. */
   send (json: string): Room
   /** The response to one request, after which nothing more is sent for it. */
-  respond (id: RequestId, json: string): void
+  respond (id: RequestId, json: string, status?: number): void
   /** One request ends without a response. */
   skip (id: RequestId): void
   /** Ends the connection but not the call; false where the client could not come back for the rest. */
   closeStream (): boolean
+  /** Whether a request of the server would reach the client. */
+  canAsk (): boolean
+}
+
+/** What a client said of itself with this one request (2026-07-28). */
+export interface Terms {
+  readonly capabilities: object
+  /** Null: no log messages at all. */
+  readonly logLevel: LogLevel | null
 }
 
 /** Who asks, and how the answers travel: the same for all requests of one POST. */
@@ -25,9 +36,13 @@ export interface Caller {
   readonly profile: Profile
   readonly principal: Principal | null
   readonly session: SessionRecord | null
+  /** Null in the handshake revisions, where the session knows them. */
+  readonly terms: Terms | null
   readonly request: FastifyRequest
   readonly outbox: Outbox
   readonly calls: CallsInProgress
+  /** How the call may ask its client; null when it cannot. */
+  readonly inquiryOf: (call: Call) => Inquiry | null
 }
 
 /** One request of a client while it is being answered. */
@@ -40,6 +55,11 @@ export class Call implements Task {
   #controller: AbortController | undefined
   #reason: Error | undefined
   #listener: ((reason: Error) => void) | undefined
+  readonly #inquiry: Inquiry | null
+  #asked: Map<string, { json: string, answer: Promise<unknown> }> | undefined
+  #enders: Set<(reason: Error) => void> | undefined
+  #made: Pick<Inquiry, 'once'> | undefined
+  #failure: { error: unknown } | undefined
   #over = false
 
   constructor (id: RequestId, method: string, params: Params, caller: Caller) {
@@ -48,6 +68,7 @@ export class Call implements Task {
     this.params = params
     this.#caller = caller
     this.#progressToken = progressTokenOf(params)
+    this.#inquiry = caller.inquiryOf(this)
   }
 
   get profile (): Profile {
@@ -60,6 +81,18 @@ export class Call implements Task {
 
   get tellsInputErrorsToModel (): boolean {
     return this.#caller.profile.inputErrorsToModel
+  }
+
+  get tellsCapabilities (): boolean {
+    return this.#caller.profile.isStateless
+  }
+
+  get hasRichForms (): boolean {
+    return this.#caller.profile.hasRichForms
+  }
+
+  get inquiry (): Inquiry | null {
+    return this.#inquiry
   }
 
   get principal (): Principal | null {
@@ -93,7 +126,31 @@ export class Call implements Task {
     if (this.#over || this.#reason !== undefined) return
     this.#reason = reason
     this.#controller?.abort(reason)
+    this.#tellEnd(reason)
     this.#listener?.(reason)
+  }
+
+  #tellEnd (reason: Error): void {
+    for (const end of [...this.#enders ?? []]) end(reason)
+  }
+
+  /** Tells of the end of the call, however it comes. */
+  onEnd (listener: (reason: Error) => void): void {
+    this.#enders ??= new Set()
+    this.#enders.add(listener)
+  }
+
+  offEnd (listener: (reason: Error) => void): void {
+    this.#enders?.delete(listener)
+  }
+
+  /** What the handler threw, when its client is told in a result. */
+  get failure (): { error: unknown } | undefined {
+    return this.#failure
+  }
+
+  failed (error: unknown): void {
+    if (!(error instanceof errorCodes.FST_MCP_INPUT_REQUIRED)) this.#failure = { error }
   }
 
   onAbort (listener: (reason: Error) => void): void {
@@ -106,13 +163,21 @@ export class Call implements Task {
 
   /** The response is on its way: whatever the tool still sends goes nowhere. */
   finish (): void {
+    if (this.#enders !== undefined) this.#tellEnd(new errorCodes.FST_MCP_CANCELLED('the call is over'))
     this.#over = true
     this.#listener = undefined
   }
 
   /** Without a progress token there is nobody to tell, and so nothing to wait for. */
-  sendProgress ({ progress, total, message, _meta }: ProgressParams): Room {
+  sendProgress (params: ProgressParams): Room {
     if (this.#over || this.#reason !== undefined) return false
+    try {
+      if (this.#inquiry?.repeats(params) === true) return true
+    } catch (error) {
+      this.abort(errorOrInternal(error))
+      return false
+    }
+    const { progress, total, message, _meta } = params
     // Above the largest double there is none, and nothing more can rise.
     if (this.#progressToken === undefined || !Number.isFinite(progress)) return true
     const block = _meta?.[CONTENT_META]
@@ -128,14 +193,48 @@ export class Call implements Task {
 
   sendLog (level: LogLevel, data: unknown): Room {
     if (this.#over || this.#reason !== undefined) return false
-    if (this.session === null || !isLoud(level, this.session.logLevel ?? DEFAULT_LEVEL)) return true
+    const threshold = this.#threshold
+    if (threshold === null || !isLoud(level, threshold) || this.#inquiry?.repeatsLog() === true) return true
     return this.outbox.send(notificationOf('notifications/message', { level, data: data ?? null }))
+  }
+
+  get #threshold (): LogLevel | null {
+    const { terms, session } = this.#caller
+    if (terms !== null) return terms.logLevel
+    return session === null ? null : session.logLevel ?? DEFAULT_LEVEL
+  }
+
+  async inquire (key: string, question: Question): Promise<unknown> {
+    const { terms, session, profile } = this.#caller
+    const json = JSON.stringify(question)
+    const known = this.#asked?.get(key)
+    if (known !== undefined && known.json !== json) throw new errorCodes.FST_MCP_ASK_INVALID(key, 'the key stands for another question of this call')
+    if (known !== undefined) return known.answer
+    if (this.#over) throw new errorCodes.FST_MCP_ASK_UNAVAILABLE('its call is over')
+    if (this.#reason !== undefined) throw this.#reason
+    if (terms === null && session === null) throw new errorCodes.FST_MCP_ASK_UNAVAILABLE('this server keeps no sessions')
+    checkCapability(question, terms?.capabilities ?? session?.capabilities ?? {}, profile)
+    if (this.#inquiry === null) throw new errorCodes.FST_MCP_ASK_UNAVAILABLE(`${this.method} cannot ask`)
+    const answer = this.#inquiry.ask(key, question)
+    this.#asked ??= new Map()
+    this.#asked.set(key, { json, answer })
+    return answer
+  }
+
+  once (key: string, make: () => unknown): Promise<unknown> {
+    if (typeof key !== 'string' || typeof make !== 'function') return Promise.reject(new errorCodes.FST_MCP_ASK_INVALID(String(key), '`once` needs a key and a function'))
+    this.#made ??= this.#inquiry ?? new Once()
+    return this.#made.once(key, make)
   }
 
   closeStream (): boolean {
     // Older clients do not come back for the rest of a response, and without a session nobody can.
     return !this.#over && this.session !== null && this.profile.primes && this.outbox.closeStream()
   }
+}
+
+function errorOrInternal (error: unknown): Error {
+  return error instanceof Error ? error : new errorCodes.FST_MCP_INTERNAL({ cause: error })
 }
 
 function progressTokenOf ({ _meta }: Params): string | number | undefined {

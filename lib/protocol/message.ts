@@ -5,10 +5,25 @@ export type RequestId = string | number
 
 export type Params = Readonly<Record<string, unknown>>
 
+export interface Request {
+  readonly kind: 'request'
+  readonly id: RequestId
+  readonly method: string
+  readonly params: Params
+}
+
 export type Message =
-  | { readonly kind: 'request', readonly id: RequestId, readonly method: string, readonly params: Params }
+  | Request
   | { readonly kind: 'notification', readonly method: string, readonly params: Params }
-  | { readonly kind: 'response', readonly id: RequestId }
+  | Response
+
+/** What a client answers to a request of the server: its `result`, or else its `error`. */
+export interface Response {
+  readonly kind: 'response'
+  readonly id: RequestId
+  readonly result: unknown
+  readonly error: unknown
+}
 
 const NO_PARAMS: Params = Object.freeze({})
 
@@ -31,7 +46,7 @@ export function readMessage (value: unknown, maxIdLength: number): Message {
   const { id, method } = value
   if (id !== undefined && !isRequestId(id, maxIdLength)) throw new errorCodes.FST_MCP_ID_INVALID(maxIdLength)
   if (method === undefined) {
-    if (id !== undefined && ('result' in value) !== ('error' in value)) return { kind: 'response', id }
+    if (id !== undefined && ('result' in value) !== ('error' in value)) return { kind: 'response', id, result: value.result, error: value.error }
     throw new errorCodes.FST_MCP_MESSAGE_INVALID('it has neither a `method` nor one of `result` and `error` with an `id`')
   }
   if (typeof method !== 'string') throw new errorCodes.FST_MCP_MESSAGE_INVALID('`method` must be a string')
@@ -55,8 +70,12 @@ export function resultOf (id: RequestId, result: object): string {
 }
 
 /** An error response; JSON-RPC wants `null` where the id could not be read, revisions from 2025-11-25 want it left out. */
-export function errorOf (id: RequestId | null | undefined, error: unknown): string {
-  return JSON.stringify({ jsonrpc: '2.0', id, error: toRpcError(error) })
+export function errorOf (id: RequestId | null | undefined, error: unknown, isStateless = false): string {
+  return JSON.stringify({ jsonrpc: '2.0', id, error: toRpcError(error, isStateless) })
+}
+
+export function requestOf (id: RequestId, method: string, params: object): string {
+  return JSON.stringify({ jsonrpc: '2.0', id, method, params })
 }
 
 export function notificationOf (method: string, params?: object): string {

@@ -3,13 +3,20 @@ import type { Principal } from '../http/auth.ts'
 import type { LogLevel, SessionRecord } from '../store/store.ts'
 import type { Revision } from '../eras/revisions.ts'
 import type { Room } from '../sse/stream.ts'
+import { type Ask, createAsk, createRoots, createSample, type Roots, type Sample } from './ask.ts'
 import type { Progress, ProgressParams } from './chunk.ts'
 import type { Pace } from './turn.ts'
 
 /** What a tool may know of the session of its call. */
 export type SessionInfo = Readonly<Pick<SessionRecord, 'id' | 'transport' | 'capabilities'>>
 
-/** What the run of a tool asks of the call that it serves. */
+/** A request of the server to its client. */
+export interface Question {
+  readonly method: 'elicitation/create' | 'sampling/createMessage' | 'roots/list'
+  readonly params: Readonly<Record<string, unknown>>
+}
+
+/** What the run of a handler asks of the call that it serves. */
 export interface Task {
   readonly request: FastifyRequest
   readonly principal: Principal | null
@@ -18,25 +25,35 @@ export interface Task {
   readonly signal: AbortSignal
   /** Whether arguments that do not fit are told to the model, or to the client. */
   readonly tellsInputErrorsToModel: boolean
+  /** Whether the client is told in JSON-RPC what it would have to be able to do. */
+  readonly tellsCapabilities: boolean
+  /** Whether forms may offer several choices, titles and defaults. */
+  readonly hasRichForms: boolean
   sendProgress (params: ProgressParams): Room
   sendLog (level: LogLevel, data: unknown): Room
   closeStream (): boolean
+  /** What the client answers: its result, not looked at yet. */
+  inquire (key: string, question: Question): Promise<unknown>
+  once (key: string, make: () => unknown): Promise<unknown>
   abort (reason: Error): void
   /** Sets the one listener. Nobody can abort a call before it has one: it is not known to anybody yet. */
   onAbort (listener: (reason: Error) => void): void
-  /** The tool ignored its signal for the whole grace time. */
+  /** What a handler threw that its client is told otherwise. */
+  failed (error: unknown): void
+  /** The handler ignored its signal for the whole grace time. */
   abandon (): void
 }
 
-/** Sends `notifications/message` to the client of the call when the session's level asks for it (server/utilities/logging). */
+/** Sends `notifications/message` to the client of the call when the client's level asks for it (server/utilities/logging). */
 export type ToolLog = Readonly<Record<LogLevel, (data: unknown) => Room>>
 
-/** What a tool's handler gets beside its arguments. Every member may be destructured. */
+/** What a handler gets beside its arguments. Every member may be destructured. */
 export class ToolContext {
   readonly #task: Task
   readonly #progress: Progress
   readonly #pace: Pace
   #log: ToolLog | undefined
+  #ask: Ask | undefined
 
   constructor (task: Task, progress: Progress, pace: Pace) {
     this.#task = task
@@ -59,7 +76,7 @@ export class ToolContext {
     return this.#task.principal
   }
 
-  /** The session of the call, null in stateless mode. */
+  /** The session of the call, null where there is none: in stateless mode and from 2026-07-28 on. */
   get session (): SessionInfo | null {
     return this.#task.session
   }
@@ -89,6 +106,52 @@ export class ToolContext {
    */
   get closeStream (): () => boolean {
     return () => this.#task.closeStream()
+  }
+
+  /**
+   * Asks the user for a form: `await ask('size', 'Which size?', z.object({ size: z.enum(['S', 'L']) }))`; `ask.url(…)` sends the user to a page.
+   * The `key` names the question within the call. In sessions the handler waits for the answer; on 2026-07-28 it ends here and runs
+   * again from the top with the answer, so what stands before an ask runs again: see `once`.
+   * Rejects with FST_MCP_CAPABILITY_REQUIRED, FST_MCP_ASK_UNAVAILABLE, FST_MCP_ASK_TIMEOUT, FST_MCP_ASK_REFUSED, FST_MCP_ANSWER_INVALID
+   * and FST_MCP_ASK_INVALID. Specification: client/elicitation.
+   */
+  get ask (): Ask {
+    this.#ask ??= createAsk(this.#task, this.#pace)
+    return this.#ask
+  }
+
+  /** Asks the client's model: `await sample('title', { messages, maxTokens: 100 })`. Rejects as `ask` does. Specification: client/sampling. */
+  get sample (): Sample {
+    return createSample(this.#task, this.#pace)
+  }
+
+  /** Asks for the folders that the client works in: `await roots('roots')`. Rejects as `ask` does. Specification: client/roots. */
+  get roots (): Roots {
+    return createRoots(this.#task, this.#pace)
+  }
+
+  /**
+   * Runs `make` once for a call, however often its handler runs: on 2026-07-28 the value is sealed into the `requestState`, so it must be
+   * small and JSON. Rejects with what `make` throws, FST_MCP_ASK_INVALID and FST_MCP_STATE_TOO_LARGE.
+   */
+  get once (): <T>(key: string, make: () => T | Promise<T>) => Promise<T> {
+    // What comes back is what `make` gave, as JSON has it.
+    return (key, make) => this.#task.once(key, make) as Promise<never>
+  }
+}
+
+/** What the reader of a resource gets beside the variables of its template. */
+export class ReadContext extends ToolContext {
+  readonly #uri: string
+
+  constructor (uri: string, task: Task, progress: Progress, pace: Pace) {
+    super(task, progress, pace)
+    this.#uri = uri
+  }
+
+  /** The URI that is read. */
+  get uri (): string {
+    return this.#uri
   }
 }
 

@@ -1,7 +1,10 @@
-import { errorCodes, ToolError } from '../errors.ts'
-import type { CallToolResult, Collector } from './chunk.ts'
-import type { Task, ToolContext } from './context.ts'
-import type { CompiledSchema } from './schema.ts'
+import { errorCodes, isTold, McpError, readable, ToolError } from '../errors.ts'
+import type { Room } from '../sse/stream.ts'
+import { type CallToolResult, Collector } from './chunk.ts'
+import { type Task, ToolContext } from './context.ts'
+import { type Job, run } from './run.ts'
+import type { CompiledSchema, Verdict } from './schema.ts'
+import { Pace } from './turn.ts'
 
 /** How a tool runs, fixed at its registration. */
 export interface RunOptions {
@@ -18,42 +21,126 @@ export interface RunOptions {
   readonly maxResult: number
 }
 
-/** The result for what a tool returned in the end. */
-export function finish (options: RunOptions, collector: Collector, returned: unknown): CallToolResult | Promise<CallToolResult> {
-  if (options.output === undefined || isErrorResult(returned)) return collector.finish(returned)
-  const verdict = options.output.validate(returned)
-  if (verdict instanceof Promise) return verdict.then(settled => finishVerdict(collector, settled))
-  return finishVerdict(collector, verdict)
+/**
+ * Validates the arguments and runs one call of a tool. Rejects with the reason when the call is aborted; what the tool throws becomes a
+ * result with `isError`. Throws FST_MCP_INPUT_INVALID where the revision tells that to the client.
+ */
+export function runTool (options: RunOptions, args: unknown, task: Task): CallToolResult | Promise<CallToolResult> {
+  const pace = new Pace()
+  return run(new ToolJob(options, args, task, pace), task, pace)
+}
+
+class ToolJob implements Job<CallToolResult> {
+  readonly #options: RunOptions
+  readonly #args: unknown
+  readonly #task: Task
+  readonly #pace: Pace
+  readonly #collector: Collector
+
+  constructor (options: RunOptions, args: unknown, task: Task, pace: Pace) {
+    this.#options = options
+    this.#args = args
+    this.#task = task
+    this.#pace = pace
+    this.#collector = new Collector(options.collect, options.maxResult)
+  }
+
+  get timeout (): number {
+    return this.#options.timeout
+  }
+
+  get grace (): number {
+    return this.#options.grace
+  }
+
+  begin (): unknown {
+    const verdict = check(this.#options.input, this.#args)
+    return verdict instanceof Promise ? verdict.then(this.#startLate, breakDown) : this.#start(verdict)
+  }
+
+  readonly #start = (verdict: Verdict): unknown => {
+    if (!verdict.ok) throw new errorCodes.FST_MCP_INPUT_INVALID(this.#options.name, verdict.message)
+    // The arguments have passed the schema that the handler's type was inferred from.
+    return this.#options.handler(verdict.value as never, new ToolContext(this.#task, this.#collector.progress, this.#pace))
+  }
+
+  /** Validation may take its time: a call that was ended meanwhile does not start. */
+  readonly #startLate = (verdict: Verdict): unknown => {
+    this.#task.signal.throwIfAborted()
+    return this.#start(verdict)
+  }
+
+  take (chunk: unknown): Room {
+    return this.#task.sendProgress(this.#collector.add(chunk))
+  }
+
+  finish (returned: unknown): CallToolResult | Promise<CallToolResult> {
+    const { output } = this.#options
+    if (output === undefined || isErrorResult(returned)) return this.#collector.finish(returned)
+    const verdict = output.validate(returned)
+    return verdict instanceof Promise ? verdict.then(settled => this.#finishVerdict(settled)) : this.#finishVerdict(verdict)
+  }
+
+  #finishVerdict (verdict: Verdict): CallToolResult {
+    if (!verdict.ok) throw new errorCodes.FST_MCP_OUTPUT_INVALID(verdict.message)
+    return this.#collector.finishStructured(verdict.value)
+  }
+
+  fail (error: unknown): CallToolResult {
+    // The first is no failure: the tool starts anew with the answer.
+    if (error instanceof errorCodes.FST_MCP_INPUT_REQUIRED || error instanceof errorCodes.FST_MCP_INTERNAL || error instanceof McpError) throw error
+    if (error instanceof errorCodes.FST_MCP_INPUT_INVALID && !this.#task.tellsInputErrorsToModel) throw error
+    if (this.#task.tellsCapabilities && isAskError(error)) throw error
+    this.#task.failed(error)
+    if (error instanceof errorCodes.FST_MCP_RESULT_TOO_LARGE) return { content: [{ type: 'text', text: error.message }], isError: true }
+    if (error instanceof ToolError || (isTold(error) && !isBroken(error))) return this.#collector.fail(String(Object(error).message))
+    this.#log(error, 'tool failed')
+    return this.#collector.fail(`Tool "${this.#options.name}" failed; the server's log says why under request ${this.#task.request.id}`)
+  }
+
+  logLate (error: unknown): void {
+    this.#log(error, 'tool failed while it was ended')
+  }
+
+  #log (error: unknown, message: string): void {
+    logFailure(this.#task, error, message, { tool: this.#options.name })
+  }
+}
+
+/** What a client of 2026-07-28 acts on itself, by declaring more or by answering better. */
+function isAskError (error: unknown): boolean {
+  return error instanceof errorCodes.FST_MCP_CAPABILITY_REQUIRED || error instanceof errorCodes.FST_MCP_ANSWER_INVALID ||
+    error instanceof errorCodes.FST_MCP_RERUN_DIFFERS || error instanceof errorCodes.FST_MCP_STATE_TOO_LARGE
+}
+
+/** What the tool's author must mend, and what its caller can do nothing with. */
+function isBroken (error: unknown): boolean {
+  return error instanceof errorCodes.FST_MCP_CHUNK_INVALID || error instanceof errorCodes.FST_MCP_OUTPUT_INVALID ||
+    error instanceof errorCodes.FST_MCP_ASK_INVALID || error instanceof errorCodes.FST_MCP_SCHEMA_INVALID
 }
 
 function isErrorResult (value: unknown): boolean {
   return typeof value === 'object' && value !== null && 'isError' in value && value.isError === true && 'content' in value
 }
 
-function finishVerdict (collector: Collector, verdict: Awaited<ReturnType<CompiledSchema['validate']>>): CallToolResult {
-  if (!verdict.ok) throw new errorCodes.FST_MCP_OUTPUT_INVALID(verdict.message)
-  return collector.finishStructured(verdict.value)
+/** Validates, and tells a schema that breaks from arguments that do not fit: that is a fault of the server. Throws FST_MCP_INTERNAL. */
+export function check (schema: CompiledSchema, value: unknown): Verdict | Promise<Verdict> {
+  try {
+    return schema.validate(value)
+  } catch (error) {
+    return breakDown(error)
+  }
 }
 
-/** The result for what a tool threw, or for what ended it. Throws what is told to the client instead of to the model. */
-export function failure (options: RunOptions, collector: Collector, task: Task, error: unknown): CallToolResult {
-  if (error instanceof errorCodes.FST_MCP_INTERNAL) throw error
-  if (error instanceof errorCodes.FST_MCP_INPUT_INVALID) {
-    if (!task.tellsInputErrorsToModel) throw error
-    return collector.fail(error.message)
-  }
-  if (error instanceof ToolError) return collector.fail(String(error.message))
-  if (error instanceof errorCodes.FST_MCP_TOOL_TIMEOUT) return collector.fail(error.message)
-  if (error instanceof errorCodes.FST_MCP_RESULT_TOO_LARGE) return { content: [{ type: 'text', text: error.message }], isError: true }
-  logFailure(options, task, error, 'tool failed')
-  return collector.fail(`Tool "${options.name}" failed; the server's log says why under request ${task.request.id}`)
+export function breakDown (error: unknown): never {
+  throw new errorCodes.FST_MCP_INTERNAL({ cause: readable(error) })
 }
 
 /** A logger reads what was thrown, and what was thrown may throw again. */
-export function logFailure ({ name }: RunOptions, { request: { log } }: Task, error: unknown, message: string): void {
+export function logFailure ({ request: { log } }: Task, error: unknown, message: string, what: Record<string, unknown>): void {
   try {
-    log.error({ err: error, tool: name }, message)
+    log.error({ err: error, ...what }, message)
   } catch {
-    log.error({ tool: name }, `${message} with an error that cannot be logged`)
+    log.error(what, `${message} with an error that cannot be logged`)
   }
 }

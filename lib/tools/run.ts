@@ -1,52 +1,41 @@
 import { errorCodes, readable } from '../errors.ts'
-import { type CallToolResult, Collector } from './chunk.ts'
-import { type Task, ToolContext } from './context.ts'
-import { failure, finish, logFailure, type RunOptions } from './outcome.ts'
-import type { Verdict } from './schema.ts'
-import { giveWay, Pace } from './turn.ts'
+import type { Task } from './context.ts'
+import type { Room } from '../sse/stream.ts'
+import { giveWay, type Pace } from './turn.ts'
 
 type AnyIterator = Iterator<unknown, unknown> | AsyncIterator<unknown, unknown>
 
+/** One piece of work for a handler, and what becomes of what it yields, returns and throws. */
+export interface Job<Result> {
+  /** Milliseconds of work, not counting the time in which the client keeps the handler waiting. */
+  readonly timeout: number
+  /** Milliseconds after an abort before a handler that ignores it counts as abandoned. */
+  readonly grace: number
+  /** Calls the handler. */
+  begin (): unknown
+  /** What the handler yielded. Says when there is room for more. */
+  take (chunk: unknown): Room
+  /** What the handler returned. */
+  finish (returned: unknown): Result | Promise<Result>
+  /** The result for what the handler threw, or for the limit that ended it. Throws what is told to the client instead. */
+  fail (error: unknown): Result
+  /** Something went wrong when the call was over already. */
+  logLate (error: unknown): void
+}
+
 /**
- * Validates the arguments and runs one call of a tool. A value that is known at once comes back as it is, everything else
- * as a promise. Rejects with the reason when the call is aborted; what the tool throws becomes a result with `isError`.
- * Throws FST_MCP_INPUT_INVALID where the revision tells that to the client.
+ * Runs one call of a handler. A value that is known at once comes back as it is, everything else as a promise, which rejects
+ * with the reason when the call is aborted.
  */
-export function runTool (options: RunOptions, args: unknown, task: Task): CallToolResult | Promise<CallToolResult> {
-  const collector = new Collector(options.collect, options.maxResult)
-  const pace = new Pace()
-  const start = (verdict: Verdict): unknown => {
-    if (!verdict.ok) throw new errorCodes.FST_MCP_INPUT_INVALID(options.name, verdict.message)
-    // The arguments have passed the schema that the handler's type was inferred from.
-    return options.handler(verdict.value as never, new ToolContext(task, collector.progress, pace))
-  }
-  // Validation may take its time: a call that was ended meanwhile does not start.
-  const startLate = (verdict: Verdict): unknown => {
-    task.signal.throwIfAborted()
-    return start(verdict)
-  }
+export function run<Result> (job: Job<Result>, task: Task, pace: Pace): Result | Promise<Result> {
   try {
-    const verdict = validate(options, args)
-    const returned = verdict instanceof Promise ? verdict.then(startLate, breakDown) : start(verdict)
-    if (isPending(returned)) return new Run(options, collector, task, pace).start(returned)
-    const result = finish(options, collector, returned)
-    return result instanceof Promise ? new Run(options, collector, task, pace).finishing(result) : result
+    const returned = job.begin()
+    if (isPending(returned)) return new Run(job, task, pace).start(returned)
+    const result = job.finish(returned)
+    return result instanceof Promise ? new Run(job, task, pace).finishing(result) : result
   } catch (error) {
-    return failure(options, collector, task, readable(error))
+    return job.fail(readable(error))
   }
-}
-
-function validate ({ input }: RunOptions, args: unknown): Verdict | Promise<Verdict> {
-  try {
-    return input.validate(args)
-  } catch (error) {
-    return breakDown(error)
-  }
-}
-
-/** A schema that breaks is a fault of the server: nobody's arguments are wrong. */
-function breakDown (error: unknown): never {
-  throw new errorCodes.FST_MCP_INTERNAL({ cause: readable(error) })
 }
 
 function isThenable (value: object): value is PromiseLike<unknown> {
@@ -67,45 +56,53 @@ function isPending (value: unknown): value is object {
   return typeof value === 'object' && value !== null && (isThenable(value) || isAsyncIterable(value) || isIterator(value))
 }
 
+interface Destroyable {
+  destroy (): void
+}
+
+function isDestroyable (value: object): value is Destroyable {
+  return 'destroy' in value && typeof value.destroy === 'function'
+}
+
 /** One call of a tool in progress: pulls its generator only while there is room, and lets go of it at once when the call is aborted. */
-class Run {
-  readonly #options: RunOptions
-  readonly #collector: Collector
+class Run<Result> {
+  readonly #job: Job<Result>
   readonly #task: Task
   readonly #pace: Pace
   #iterator: AnyIterator | undefined
+  /** A Node stream, whose iterator would wait for the next chunk before it ends. */
+  #source: Destroyable | undefined
   /** What the tool is at: its promise, or the step of its generator. */
   #work: unknown
   #settled = false
   #reason: Error | undefined
   #isAbandoned = false
-  #resolve!: (result: CallToolResult) => void
+  #resolve!: (result: Result) => void
   #reject!: (reason: unknown) => void
   readonly #startedAt = performance.now()
   #timer: NodeJS.Timeout | undefined
 
-  constructor (options: RunOptions, collector: Collector, task: Task, pace: Pace) {
-    this.#options = options
-    this.#collector = collector
+  constructor (job: Job<Result>, task: Task, pace: Pace) {
+    this.#job = job
     this.#task = task
     this.#pace = pace
   }
 
-  start (returned: unknown): Promise<CallToolResult> {
+  start (returned: unknown): Promise<Result> {
     return this.#begin(() => this.#accept(returned))
   }
 
   /** The tool is done, and its result is still being validated. */
-  finishing (result: Promise<CallToolResult>): Promise<CallToolResult> {
+  finishing (result: Promise<Result>): Promise<Result> {
     return this.#begin(() => { result.then(value => this.#settle(value), this.#fail) })
   }
 
-  #begin (work: () => void): Promise<CallToolResult> {
-    const promise = new Promise<CallToolResult>((resolve, reject) => {
+  #begin (work: () => void): Promise<Result> {
+    const promise = new Promise<Result>((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
     })
-    this.#arm(this.#options.timeout)
+    this.#arm(this.#job.timeout)
     this.#pace.onResume = () => { if (this.#timer === undefined) this.#arm(this.#remaining()) }
     work()
     this.#task.onAbort(reason => this.#abort(reason))
@@ -120,6 +117,7 @@ class Run {
         returned.then(this.#accept, this.#fail)
         return
       }
+      if (isDestroyable(returned)) this.#source = returned
       // Whatever is pending and neither of the others is an iterator.
       this.#iterator = isAsyncIterable(returned) ? returned[Symbol.asyncIterator]() : returned as Iterator<unknown, unknown>
       if (this.#settled) this.#leave()
@@ -143,12 +141,12 @@ class Run {
     if (this.#settled) return
     try {
       if (step?.done === true) return this.#finish(step.value)
-      const room = this.#pace.of(this.#task.sendProgress(this.#collector.add(step?.value)))
+      const room = this.#pace.of(this.#job.take(step?.value))
       if (room instanceof Promise) room.then(this.#proceed)
       else this.#proceed(room)
     } catch (thrown) {
       const error = readable(thrown)
-      this.#task.abort(isToldToModel(error) ? error : new errorCodes.FST_MCP_CHUNK_INVALID('what JSON cannot say', { cause: error }))
+      this.#task.abort(isOutcome(error) ? error : new errorCodes.FST_MCP_CHUNK_INVALID('what JSON cannot say', { cause: error }))
     }
   }
 
@@ -161,7 +159,7 @@ class Run {
   #finish (returned: unknown): void {
     if (this.#settled) return
     try {
-      const result = finish(this.#options, this.#collector, returned)
+      const result = this.#job.finish(returned)
       if (result instanceof Promise) result.then(value => this.#settle(value), this.#fail)
       else this.#settle(result)
     } catch (error) {
@@ -172,18 +170,18 @@ class Run {
   readonly #fail = (thrown: unknown): void => {
     const error = readable(thrown)
     if (this.#settled) {
-      if (!isEcho(error, this.#reason)) logFailure(this.#options, this.#task, error, 'tool failed while it was ended')
+      if (!isEcho(error, this.#reason)) this.#job.logLate(error)
       return
     }
     try {
-      this.#settle(failure(this.#options, this.#collector, this.#task, error))
+      this.#settle(this.#job.fail(error))
     } catch (told) {
       this.#reject(told)
       this.#stop()
     }
   }
 
-  #settle (result: CallToolResult): void {
+  #settle (result: Result): void {
     if (this.#settled) return
     // First: a thenable that gives itself without end leaves no stack for more.
     this.#resolve(result)
@@ -197,7 +195,7 @@ class Run {
   }
 
   #remaining (): number {
-    return this.#options.timeout - (performance.now() - this.#startedAt - this.#pace.waited)
+    return this.#job.timeout - (performance.now() - this.#startedAt - this.#pace.waited)
   }
 
   #arm (ms: number): void {
@@ -207,7 +205,7 @@ class Run {
       if (this.#pace.isWaiting) return
       const left = this.#remaining()
       if (left > 1) this.#arm(left)
-      else this.#task.abort(new errorCodes.FST_MCP_TOOL_TIMEOUT(this.#options.timeout))
+      else this.#task.abort(new errorCodes.FST_MCP_TOOL_TIMEOUT(this.#job.timeout))
     }, ms).unref()
   }
 
@@ -215,18 +213,23 @@ class Run {
     if (this.#settled) return
     this.#reason = reason
     this.#stop()
-    if (isToldToModel(reason)) this.#resolve(failure(this.#options, this.#collector, this.#task, reason))
-    else this.#reject(reason)
+    try {
+      if (isOutcome(reason)) this.#resolve(this.#job.fail(reason))
+      else this.#reject(reason)
+    } catch (told) {
+      this.#reject(told)
+    }
     const timer = setTimeout(() => {
       this.#isAbandoned = true
       this.#task.abandon()
-    }, this.#options.grace).unref()
+    }, this.#job.grace).unref()
     this.#leave().then(() => clearTimeout(timer))
   }
 
   /** Has the generator run its `finally`, which JavaScript does once its pending `await` has settled. Never rejects. */
   async #leave (): Promise<void> {
     try {
+      this.#source?.destroy()
       const [left] = await Promise.allSettled([this.#iterator?.return?.(), this.#work])
       if (left.status === 'rejected') return this.#fail(left.reason)
       let step = left.value
@@ -246,7 +249,8 @@ function isEcho (error: unknown, reason: Error | undefined): boolean {
   return error instanceof Error && (error === reason || error.name === 'AbortError' || error.cause === reason)
 }
 
-function isToldToModel (reason: unknown): reason is Error {
+/** Whether a call ended by something that its own result tells. */
+function isOutcome (reason: unknown): reason is Error {
   return reason instanceof errorCodes.FST_MCP_TOOL_TIMEOUT || reason instanceof errorCodes.FST_MCP_RESULT_TOO_LARGE ||
     reason instanceof errorCodes.FST_MCP_CHUNK_INVALID
 }

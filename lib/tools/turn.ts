@@ -41,16 +41,17 @@ export function giveWay (): Promise<true> {
   return new Promise(resolve => waiting.push(resolve))
 }
 
-/** The pace of one call: its tool goes on when there is room and when others had their turn. The time spent waiting for room is counted. */
+/** The pace of one call: its tool goes on when there is room and when others had their turn. The time spent waiting for the client is counted. */
 export class Pace {
   readonly #waits = new Set<(open: boolean) => void>()
+  #asking = 0
   #since = 0
   #waited = 0
-  /** Called when nothing waits for room any more. */
+  /** Called when nothing waits for the client any more. */
   onResume: (() => void) | undefined
 
   get isWaiting (): boolean {
-    return this.#waits.size > 0
+    return this.#waits.size + this.#asking > 0
   }
 
   /** Milliseconds of all waits that are over. */
@@ -64,15 +65,35 @@ export class Pace {
     return room && isSliceOver() ? giveWay() : room
   }
 
-  #wait (room: Promise<boolean>): Promise<boolean> {
+  /** Waits for something that the client takes its time for. */
+  async during<T> (work: Promise<T>): Promise<T> {
+    this.#start()
+    this.#asking++
+    try {
+      return await work
+    } finally {
+      this.#asking--
+      this.#end()
+    }
+  }
+
+  #start (): void {
     if (!this.isWaiting) this.#since = performance.now()
+  }
+
+  #end (): void {
+    if (this.isWaiting) return
+    this.#waited += performance.now() - this.#since
+    this.onResume?.()
+  }
+
+  #wait (room: Promise<boolean>): Promise<boolean> {
+    this.#start()
     return new Promise(resolve => {
       const settle = (open: boolean): void => {
         if (!this.#waits.delete(settle)) return
         resolve(open && isSliceOver() ? giveWay() : open)
-        if (this.isWaiting) return
-        this.#waited += performance.now() - this.#since
-        this.onResume?.()
+        this.#end()
       }
       this.#waits.add(settle)
       room.then(settle)

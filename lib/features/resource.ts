@@ -1,0 +1,130 @@
+import { z } from 'zod'
+import { errorCodes } from '../errors.ts'
+import type { Awaitable } from '../store/store.ts'
+import type { ReadContext, ToolContext } from '../tools/context.ts'
+import type { ReadOptions, ReadResourceResult, ResourcePart } from '../tools/read.ts'
+import { type Completer, type Completers, readCompleters } from './completion.ts'
+import type { CacheHint, Offer } from './registry.ts'
+import { type Annotations, annotationsSchema, checkTimeout, readShown, type Shown } from './shown.ts'
+import type { HandlerLimits } from './tool.ts'
+import type { UriTemplate, Variables, VariablesOf } from './uri-template.ts'
+
+/** What a resource is, beside what it holds. */
+export interface ResourceDefinition extends Shown {
+  /** Default: the URI or the template. */
+  name?: string
+  /** The media type. Bytes are sent as text when it says that they are. */
+  mimeType?: string
+  /** Bytes, if they are known beforehand. */
+  size?: number
+  annotations?: Annotations
+  /** How long clients may keep its contents, and whether they may share them. Default: the option `cache`. */
+  cache?: Partial<CacheHint>
+  /** Milliseconds of work before a read is ended. Default: the option `tools.timeout`. */
+  timeout?: number
+}
+
+/** A resource of a template, as its `list` gives it. */
+export interface ListedResource extends Omit<ResourceDefinition, 'cache' | 'timeout' | 'visible' | 'enabled'> {
+  uri: string
+}
+
+/** What a template is, beside what its resources hold. */
+export interface TemplateDefinition<Names extends string = string> extends Omit<ResourceDefinition, 'size'> {
+  /** The resources that `resources/list` shows. */
+  list?: (context: ListContext) => Awaitable<readonly ListedResource[]>
+  /** Suggestions for the variables. */
+  complete?: { [name in Names]?: Completer }
+}
+
+/** What the `list` of a template knows. */
+export type ListContext = Pick<ToolContext, 'principal' | 'request' | 'signal'>
+
+type ReadReturn = string | Uint8Array | NodeJS.ReadableStream | ResourcePart | readonly (string | ResourcePart)[] | ReadResourceResult | null | undefined
+
+/** Gives what a resource holds: text, bytes, a Node `Readable`, parts, or nothing when there is no such resource. A generator gives it piece by piece. */
+export type Read<Uri extends string> = (variables: VariablesOf<Uri>, context: ReadContext) =>
+  | ReadReturn | Promise<ReadReturn>
+  | AsyncGenerator<string | Uint8Array | ResourcePart, ReadReturn | void> | Generator<string | Uint8Array | ResourcePart, ReadReturn | void>
+
+/** A resource or a template as it is registered. */
+export interface Resource extends Offer {
+  readonly read: ReadOptions
+  readonly cache: Partial<CacheHint>
+}
+
+export interface Template extends Resource {
+  readonly template: UriTemplate
+  readonly list: TemplateDefinition['list']
+  readonly completers: Completers
+}
+
+/** A resource as it was asked for. */
+export interface Found {
+  readonly resource: Resource
+  readonly uri: string
+  readonly variables: Variables
+}
+
+const cacheFields = z.strictObject({ ttl: z.int().min(0).optional(), scope: z.enum(['public', 'private']).optional() })
+
+const fields = {
+  name: z.string().min(1).optional(),
+  mimeType: z.string().min(1).optional(),
+  annotations: annotationsSchema.optional(),
+  cache: cacheFields.optional()
+}
+
+const listedSchema = z.looseObject({ uri: z.string(), name: z.string().min(1).optional() })
+
+const HINTS = new Map([['uri', 'it is the first argument'], ['uriTemplate', 'it is the first argument']])
+
+function buildRead (definition: ResourceDefinition, handler: unknown, limits: HandlerLimits, refuse: (reason: string) => Error): ReadOptions {
+  // Its parameters are checked where it is registered.
+  if (!isHandler(handler)) throw refuse(`its reader must be a function, got ${typeof handler}`)
+  const { timeout = limits.timeout, mimeType } = definition
+  return { handler, mimeType, timeout: checkTimeout(timeout, refuse), grace: limits.grace, maxResult: limits.maxResult }
+}
+
+function isHandler (value: unknown): value is ReadOptions['handler'] {
+  return typeof value === 'function'
+}
+
+/** Makes a resource ready. Throws FST_MCP_RESOURCE_INVALID. */
+export function buildResource (uri: string, definition: ResourceDefinition, handler: unknown, limits: HandlerLimits): Resource {
+  const refuse = (reason: string): Error => new errorCodes.FST_MCP_RESOURCE_INVALID(uri, reason)
+  const { timeout: _, ...rest } = definition
+  const { visible, shown: { cache = {}, name = uri, ...shown } } = readShown(rest, { ...fields, size: z.int().min(0).optional() }, HINTS, refuse)
+  return { key: uri, visible, listing: Object.freeze({ uri, name, ...shown }), cache, read: buildRead(definition, handler, limits, refuse) }
+}
+
+/** Makes a template ready. Throws FST_MCP_RESOURCE_INVALID. */
+export function buildTemplate (template: UriTemplate, definition: TemplateDefinition, handler: unknown, limits: HandlerLimits): Template {
+  const key = template.template
+  const refuse = (reason: string): Error => new errorCodes.FST_MCP_RESOURCE_INVALID(key, reason)
+  const { timeout: _, list, complete, ...rest } = definition
+  if (list !== undefined && typeof list !== 'function') throw refuse('`list` must be a function')
+  const { visible, shown: { cache = {}, name = key, ...shown } } = readShown(rest, fields, HINTS, refuse)
+  return {
+    key,
+    visible,
+    listing: Object.freeze({ uriTemplate: key, name, ...shown }),
+    cache,
+    read: buildRead(definition, handler, limits, refuse),
+    template,
+    list,
+    completers: readCompleters(complete, template.names, refuse)
+  }
+}
+
+/** What the `list` of a template gave, as `resources/list` shows it. Throws FST_MCP_RESOURCE_INVALID. */
+export function listingOf (template: Template, given: unknown): Pick<Offer, 'key' | 'listing'> {
+  const refuse = (reason: string): Error => new errorCodes.FST_MCP_RESOURCE_INVALID(template.key, reason)
+  const parsed = listedSchema.safeParse(given)
+  if (!parsed.success) throw refuse('its `list` gave a resource without the string `uri`')
+  const { uri, name = uri, ...rest } = parsed.data
+  const { shown } = readShown(rest, { mimeType: fields.mimeType, annotations: fields.annotations, size: z.int().min(0).optional() }, HINTS, refuse)
+  const { mimeType } = template.read
+  return { key: uri, listing: { uri, name, ...(mimeType !== undefined && { mimeType }), ...shown } }
+}
+

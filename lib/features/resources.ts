@@ -1,0 +1,123 @@
+import { errorCodes, isTold } from '../errors.ts'
+import type { Principal } from '../http/auth.ts'
+import type { Task } from '../tools/context.ts'
+import { type ReadResourceResult, runRead, unknownResource } from '../tools/read.ts'
+import { complete, type CompletionRequest } from './completion.ts'
+import { byKey, type Handle, type Listing, type Offer, Registry, type RegistryOptions, type Viewer } from './registry.ts'
+import { buildResource, buildTemplate, type Found, listingOf, type Resource, type ResourceDefinition, type Template, type TemplateDefinition } from './resource.ts'
+import type { HandlerLimits } from './tool.ts'
+import { checkUri, UriTemplate } from './uri-template.ts'
+
+/** What the registration of a resource gives back. */
+export interface ResourceHandle extends Handle<ResourceDefinition, unknown> {
+  readonly uri: string
+  /** Tells whoever subscribed that its contents have changed (`notifications/resources/updated`). */
+  updated (): void
+}
+
+/** What the registration of a template gives back. */
+export interface TemplateHandle extends Handle<TemplateDefinition, unknown> {
+  readonly uriTemplate: string
+  /** Tells whoever subscribed that the contents of one of its resources have changed. */
+  updated (uri: string): void
+}
+
+export interface ResourcesOptions extends Omit<RegistryOptions, 'list' | 'duplicate'> {
+  /** The most characters of a URI. */
+  readonly maxUri: number
+  /** Tells that a resource has changed. */
+  readonly onUpdate: (uri: string) => void
+}
+
+/** The resources of one server: those with a URI of their own, and the templates of others. */
+export class Resources {
+  readonly registry: Registry<Resource>
+  readonly templates: Registry<Template>
+  readonly #limits: HandlerLimits
+  readonly #maxUri: number
+  readonly #onUpdate: (uri: string) => void
+
+  constructor (limits: HandlerLimits, options: ResourcesOptions) {
+    this.registry = new Registry({ ...options, list: 'resources', duplicate: 'FST_MCP_RESOURCE_DUPLICATE' })
+    this.templates = new Registry({ ...options, list: 'templates', duplicate: 'FST_MCP_RESOURCE_DUPLICATE' })
+    this.#limits = limits
+    this.#maxUri = options.maxUri
+    this.#onUpdate = options.onUpdate
+  }
+
+  get wasUsed (): boolean {
+    return this.registry.wasUsed || this.templates.wasUsed
+  }
+
+  add (uri: string, definition: ResourceDefinition & TemplateDefinition, read: unknown): ResourceHandle | TemplateHandle {
+    if (typeof uri !== 'string') throw new errorCodes.FST_MCP_RESOURCE_INVALID(String(uri), 'its URI must be a string')
+    if (typeof definition !== 'object' || definition === null) throw new errorCodes.FST_MCP_RESOURCE_INVALID(uri, 'its definition must be an object')
+    return uri.includes('{') ? this.#addTemplate(uri, definition, read) : this.#addResource(uri, definition, read)
+  }
+
+  #addResource (uri: string, definition: ResourceDefinition, read: unknown): ResourceHandle {
+    checkUri(uri, this.#maxUri)
+    const handle = this.registry.register(uri, definition, read, (changed, reader) => buildResource(uri, changed, reader, this.#limits))
+    return Object.assign(handle, { uri, updated: () => this.#onUpdate(uri) })
+  }
+
+  #addTemplate (uriTemplate: string, definition: TemplateDefinition, read: unknown): TemplateHandle {
+    const template = new UriTemplate(uriTemplate)
+    const handle = this.templates.register(uriTemplate, definition, read, (changed, reader) => buildTemplate(template, changed, reader, this.#limits))
+    return Object.assign(handle, { uriTemplate, updated: (uri: string) => this.#onUpdate(checkUri(uri, this.#maxUri)) })
+  }
+
+  /** The resource for a URI: one of its own before a template, and of templates the first by name. Undefined when nobody would read it. */
+  find (uri: string, principal: Principal | null): Found | undefined {
+    const resource = this.registry.find(uri, principal)
+    if (resource !== undefined) return { resource, uri, variables: {} }
+    for (const template of this.templates.visibleTo(principal)) {
+      const variables = template.template.match(uri)
+      if (variables !== undefined) return { resource: template, uri, variables }
+    }
+    return undefined
+  }
+
+  /** Throws FST_MCP_URI_INVALID and FST_MCP_RESOURCE_UNKNOWN. */
+  get ({ uri: given }: Readonly<Record<string, unknown>>, principal: Principal | null): Found {
+    const uri = checkUri(given, this.#maxUri)
+    const found = this.find(uri, principal)
+    if (found === undefined) throw unknownResource(uri)
+    return found
+  }
+
+  read ({ resource, uri, variables }: Found, task: Task): ReadResourceResult | Promise<ReadResourceResult> {
+    return runRead(resource.read, uri, variables, task)
+  }
+
+  /** One page of the resources that have a URI of their own and of those that the templates list. Throws FST_MCP_CURSOR_INVALID. */
+  async list (cursor: unknown, viewer: Viewer, task: Task): Promise<{ items: Listing[], nextCursor?: string }> {
+    const own: readonly Pick<Offer, 'key' | 'listing'>[] = this.registry.visibleTo(viewer.principal)
+    const listing = this.templates.visibleTo(viewer.principal).filter(({ list }) => list !== undefined)
+    if (listing.length === 0) return this.registry.paginate(own, cursor, viewer)
+    const listed = await Promise.all(listing.map(template => listTemplate(template, task)))
+    const all = new Map([...listed.flat(), ...own].map(item => [item.key, item]))
+    return this.registry.paginate([...all.values()].sort(byKey), cursor, viewer)
+  }
+
+  /** Suggests values for a variable of a template. Throws FST_MCP_PARAMS_INVALID. */
+  complete (request: CompletionRequest, task: Task): Promise<object> {
+    const { uri } = request.ref
+    const template = typeof uri === 'string' ? this.templates.find(uri, task.principal) : undefined
+    if (template === undefined) throw new errorCodes.FST_MCP_PARAMS_INVALID('`ref.uri` must be the template of a resource')
+    return complete(template.completers, template.template.names, request, task)
+  }
+}
+
+async function listTemplate (template: Template, task: Task): Promise<Pick<Offer, 'key' | 'listing'>[]> {
+  const { principal, request, signal } = task
+  try {
+    const listed = await template.list?.({ principal, request, signal })
+    if (!Array.isArray(listed)) throw new errorCodes.FST_MCP_RESOURCE_INVALID(template.key, 'its `list` must give an array')
+    return listed.map(resource => listingOf(template, resource))
+  } catch (cause) {
+    if (isTold(cause) && !(cause instanceof errorCodes.FST_MCP_RESOURCE_INVALID)) throw cause
+    request.log.error({ err: cause, template: template.key }, 'template could not list its resources')
+    throw new errorCodes.FST_MCP_HANDLER_FAILED(`the server's log says why under request ${request.id}`)
+  }
+}

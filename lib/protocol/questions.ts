@@ -1,0 +1,101 @@
+import { randomBytes } from 'node:crypto'
+import { errorCodes } from '../errors.ts'
+import type { Question } from '../tools/context.ts'
+import type { Call } from './calls.ts'
+import { type Inquiry, Once } from './inquiry.ts'
+import { isObject, notificationOf, requestOf, type Response } from './message.ts'
+
+interface Pending {
+  readonly session: string
+  answer (response: Response): void
+}
+
+/** The requests of one server to its clients that wait for an answer. */
+export class Questions {
+  // Ids name the node, so that an answer that arrives elsewhere can be told from one to nothing.
+  readonly #node = randomBytes(6).toString('base64url')
+  readonly #pending = new Map<string, Pending>()
+  readonly #timeout: number
+  #count = 0
+
+  /** `timeout`: milliseconds that a client has for each answer. */
+  constructor (timeout: number) {
+    this.#timeout = timeout
+  }
+
+  get size (): number {
+    return this.#pending.size
+  }
+
+  /** Hands an answer to whoever waits for it; false when nobody of that session does. */
+  answer (session: string, response: Response): boolean {
+    const pending = typeof response.id === 'string' ? this.#pending.get(response.id) : undefined
+    if (pending?.session !== session) return false
+    pending.answer(response)
+    return true
+  }
+
+  /**
+   * Sends a request on the stream of a call and waits for its answer. Rejects with the reason when the call ends before, and with
+   * FST_MCP_ASK_TIMEOUT, FST_MCP_ASK_REFUSED and FST_MCP_CLIENT_GONE. Whoever stops waiting tells the client (basic/utilities/cancellation).
+   */
+  ask (call: Call, session: string, key: string, { method, params }: Question): Promise<unknown> {
+    const id = `${this.#node}-${++this.#count}`
+    return new Promise((resolve, reject) => {
+      const end = (): void => {
+        this.#pending.delete(id)
+        clearTimeout(timer)
+        call.offEnd(give)
+      }
+      const give = (reason: Error): void => {
+        end()
+        call.outbox.send(notificationOf('notifications/cancelled', { requestId: id, reason: reason.message }))
+        reject(reason)
+      }
+      const timer = setTimeout(() => give(new errorCodes.FST_MCP_ASK_TIMEOUT(key, this.#timeout)), this.#timeout).unref()
+      const answer = ({ result, error }: Response): void => {
+        end()
+        if (error === undefined) resolve(result)
+        else reject(new errorCodes.FST_MCP_ASK_REFUSED(key, isObject(error) && typeof error.message === 'string' ? error.message : 'without a message'))
+      }
+      this.#pending.set(id, { session, answer })
+      call.onEnd(give)
+      if (call.outbox.send(requestOf(id, method, params)) === false) give(new errorCodes.FST_MCP_CLIENT_GONE())
+    })
+  }
+}
+
+/** How a call of a session asks: by requests on its own stream. Its handler waits. */
+export class SessionInquiry implements Inquiry {
+  readonly #questions: Questions
+  readonly #call: Call
+  readonly #session: string
+  readonly #once = new Once()
+
+  constructor (questions: Questions, call: Call, session: string) {
+    this.#questions = questions
+    this.#call = call
+    this.#session = session
+  }
+
+  ask (key: string, question: Question): Promise<unknown> {
+    if (!this.#call.outbox.canAsk()) return Promise.reject(new errorCodes.FST_MCP_ASK_UNAVAILABLE('it does not accept text/event-stream'))
+    return this.#questions.ask(this.#call, this.#session, key, question)
+  }
+
+  once (key: string, make: () => unknown): Promise<unknown> {
+    return this.#once.once(key, make)
+  }
+
+  repeats (): boolean {
+    return false
+  }
+
+  repeatsLog (): boolean {
+    return false
+  }
+
+  settle (work: () => object | Promise<object>): object | Promise<object> {
+    return work()
+  }
+}
