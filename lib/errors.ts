@@ -8,6 +8,7 @@ const INTERNAL = -32603
 // What the official SDKs answer on the session revisions when the transport itself refuses.
 const TRANSPORT = -32000
 const SESSION_NOT_FOUND = -32001
+const HEADER_MISMATCH = -32020
 
 /** One row: the message, the HTTP status (200: told inside the response to the call) and the JSON-RPC code. */
 const catalogue = {
@@ -36,6 +37,7 @@ const catalogue = {
   FST_MCP_REVISION_UNSUPPORTED: ['Protocol version "%s" is not served here; served: %s', 400, TRANSPORT],
 
   FST_MCP_REFUSED_BY_HOST: ['%s', 400, TRANSPORT],
+  FST_MCP_HEADER_MISMATCH: ['Header %s: %s', 400, HEADER_MISMATCH],
 
   // What JSON-RPC may carry
   FST_MCP_PARSE: ['The body is not valid JSON', 400, PARSE],
