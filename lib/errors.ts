@@ -54,6 +54,7 @@ const catalogue = {
   FST_MCP_TOOL_UNKNOWN: ['Tool "%s" is not known', 200, INVALID_PARAMS],
   FST_MCP_INPUT_INVALID: ['Invalid arguments for tool "%s": %s', 200, INVALID_PARAMS],
   FST_MCP_CURSOR_INVALID: ['The cursor is not one that this server issued', 200, INVALID_PARAMS],
+  FST_MCP_STATE_INVALID: ['The requestState is not one that this server issued for this request, or it has expired', 200, INVALID_PARAMS],
 
   // Sessions and streams
   FST_MCP_SESSION_REQUIRED: ['A session is required: send `initialize`, then its `Mcp-Session-Id` with every request', 400, TRANSPORT],
@@ -75,6 +76,7 @@ const catalogue = {
   // What a tool did wrong
   FST_MCP_CHUNK_INVALID: ['A tool yielded or returned something that is neither text, a content block nor progress: %s', 200, INTERNAL],
   FST_MCP_OUTPUT_INVALID: ['The tool returned what its output schema does not allow: %s', 200, INTERNAL],
+  FST_MCP_STATE_TOO_LARGE: ['The answers and values sealed into the requestState grew beyond %s bytes', 200, INTERNAL],
   FST_MCP_INTERNAL: ['Internal error', 500, INTERNAL]
 } as const satisfies Record<string, readonly [message: string, status: number, rpc: number]>
 
