@@ -49,7 +49,7 @@ function readField (name: string, value: string): string {
  * The value that a mirrored header carries: without the whitespace around it, and decoded when it is `=?base64?…?=`
  * with exactly these markers; what lacks one of them is meant literally.
  * Throws FST_MCP_HEADER_MISMATCH for anything but padded canonical base64 of UTF-8, and for a character that no field may hold.
- * Specification (2026-07-28): basic/transports/streamable-http, "Value Encoding".
+ * Specification (2026-07-28): basic/transports/streamable-http, "Custom Headers from Tool Parameters".
  */
 export function readMirror (name: string, value: string): string {
   const field = readField(name, value)
@@ -102,7 +102,7 @@ const NAMING = new Set(['properties', 'patternProperties', '$defs', 'definitions
  * The properties of an input schema (JSON Schema) that are annotated with `x-mcp-header`, in the order of the schema.
  * Throws a TypeError that says why a client would drop the tool: the name is no token or is taken, the type is none of
  * string, integer and boolean, or the annotation is where `properties` alone do not lead.
- * Specification (2026-07-28): server/tools, "x-mcp-header".
+ * Specification (2026-07-28): basic/transports/streamable-http, "Custom Headers from Tool Parameters".
  */
 export function mirroredParams (schema: Readonly<Record<string, unknown>>): MirroredParam[] {
   const found = new Map<string, MirroredParam>()

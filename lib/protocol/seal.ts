@@ -44,7 +44,7 @@ function invalid (reason: string): Error {
 
 /**
  * Seals what a client keeps for the server between two requests: it can neither read nor change it, nor use it for
- * another request or later than meant. It can use it twice. Specification (2026-07-28): basic/patterns/mrtr, "Request State".
+ * another request or later than meant. It can use it twice. Specification (2026-07-28): basic/patterns/mrtr.
  */
 export class Seal {
   readonly #first: Key
