@@ -10,6 +10,7 @@ const TRANSPORT = -32000
 const SESSION_NOT_FOUND = -32001
 const RESOURCE_NOT_FOUND = -32002
 // Defined by revision 2026-07-28.
+const HEADER_MISMATCH = -32020
 const CAPABILITY_REQUIRED = -32021
 const REVISION_UNSUPPORTED = -32022
 
@@ -46,6 +47,7 @@ const catalogue = {
   FST_MCP_REVISION_UNSUPPORTED: ['Protocol version "%s" is not served here; served: %s', 400, TRANSPORT],
 
   FST_MCP_REFUSED_BY_HOST: ['%s', 400, TRANSPORT],
+  FST_MCP_HEADER_MISMATCH: ['Header %s: %s', 400, HEADER_MISMATCH],
 
   // What JSON-RPC may carry
   FST_MCP_PARSE: ['The body is not valid JSON', 400, PARSE],
@@ -69,6 +71,7 @@ const catalogue = {
   FST_MCP_RESOURCE_UNKNOWN: ['Resource "%s" is not known', 200, RESOURCE_NOT_FOUND],
   FST_MCP_ANSWER_INVALID: ['The answer to "%s" does not fit: %s', 200, INVALID_PARAMS],
   FST_MCP_CURSOR_INVALID: ['The cursor is not one that this server issued', 200, INVALID_PARAMS],
+  FST_MCP_STATE_INVALID: ['The requestState is not one that this server issued for this request, or it has expired', 200, INVALID_PARAMS],
 
   // Sessions and streams
   FST_MCP_SESSION_REQUIRED: ['A session is required: send `initialize`, then its `Mcp-Session-Id` with every request', 400, TRANSPORT],
@@ -100,6 +103,7 @@ const catalogue = {
   FST_MCP_CHUNK_INVALID: ['A tool yielded or returned something that is neither text, a content block nor progress: %s', 200, INTERNAL],
   FST_MCP_OUTPUT_INVALID: ['The tool returned what its output schema does not allow: %s', 200, INTERNAL],
   FST_MCP_HANDLER_FAILED: ['The handler failed: %s', 200, INTERNAL],
+  FST_MCP_STATE_TOO_LARGE: ['The answers and values sealed into the requestState grew beyond %s bytes', 200, INTERNAL],
   FST_MCP_INTERNAL: ['Internal error', 500, INTERNAL]
 } as const satisfies Record<string, readonly [message: string, status: number, rpc: number]>
 

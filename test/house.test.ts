@@ -31,7 +31,7 @@ t.test('each rule of the house law says no', async t => {
     'one value among types': ['lib/options.ts', "import { type A, b } from './mcp.ts'", 'lib/options.ts:1: options must not import mcp'],
     'a default import': ['lib/mcp.ts', "import a, { type B } from './options.ts'", 'lib/mcp.ts:1: mcp must not import options'],
     'a namespace': ['lib/features/tools.ts', "import * as a from '../eras/classify.ts'", 'lib/features/tools.ts:1: features must not import eras'],
-    'an export from above': ['lib/protocol/calls.ts', "\nexport { a } from '../eras/classify.ts'", 'lib/protocol/calls.ts:2: protocol must not import eras'],
+    'an export from above': ['lib/protocol/call.ts', "\nexport { a } from '../eras/classify.ts'", 'lib/protocol/call.ts:2: protocol must not import eras'],
     'an export of everything': ['lib/store/memory.ts', "export * from '../tools/run.ts'", 'lib/store/memory.ts:1: store must not import tools'],
     'an import() in a function': ['lib/ops/health.ts', "const a = () => import('../http/routes.ts')", 'lib/ops/health.ts:1: ops must not import http'],
     'a room that is not in the plan': ['lib/utils/a.ts', '', 'lib/utils/a.ts: utils is not a room of the house'],

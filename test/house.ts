@@ -18,7 +18,7 @@ const arrows: Record<string, string[]> = {
   errors: []
 }
 
-const pure = new Set(['lib/sse/frame.ts', 'lib/tools/chunk.ts', 'lib/eras/classify.ts', 'lib/eras/revisions.ts', 'lib/protocol/message.ts'])
+const pure = new Set(['lib/sse/frame.ts', 'lib/tools/chunk.ts', 'lib/eras/classify.ts', 'lib/eras/revisions.ts', 'lib/eras/agreement.ts', 'lib/features/mirrors.ts', 'lib/protocol/message.ts'])
 const clocks = new Set(['Date', 'performance', 'setTimeout', 'setInterval', 'setImmediate'])
 const longest = 260
 

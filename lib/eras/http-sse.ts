@@ -1,5 +1,5 @@
 import { errorCodes } from '../errors.ts'
-import type { Outbox } from '../protocol/calls.ts'
+import type { Outbox } from '../protocol/call.ts'
 import { resultOf } from '../protocol/message.ts'
 import { comment, encode } from '../sse/frame.ts'
 import { type Awaitable, type SessionRecord, whenReady } from '../store/store.ts'

@@ -1,6 +1,6 @@
 import { errorCodes } from '../errors.ts'
 import type { Principal } from '../http/auth.ts'
-import type { Call } from '../protocol/calls.ts'
+import type { Call } from '../protocol/call.ts'
 import type { RequestId } from '../protocol/message.ts'
 import type { StreamPool } from '../sse/pool.ts'
 import { type Awaitable, type OpenStore, type SessionRecord, whenReady } from '../store/store.ts'

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { errorCodes } from '../errors.ts'
-import type { Call } from '../protocol/calls.ts'
+import type { Call } from '../protocol/call.ts'
 import { type Message, type RequestId, resultOf } from '../protocol/message.ts'
 import { comment } from '../sse/frame.ts'
 import type { SseStream } from '../sse/stream.ts'

@@ -5,7 +5,7 @@ import type { CallToolResult, Chunk, ContentBlock } from '../tools/chunk.ts'
 import type { ToolContext } from '../tools/context.ts'
 import type { RunOptions } from '../tools/outcome.ts'
 import { type CompiledSchema, compileSchema, type InferInput, type InferOutput, type JsonSchema, type Schema } from '../tools/schema.ts'
-import { type MirroredParam, mirroredParams } from './mirrored.ts'
+import { type MirroredParam, mirroredParams } from './mirrors.ts'
 import type { Offer } from './registry.ts'
 import { checkTimeout, readShown, type Shown } from './shown.ts'
 

@@ -1,7 +1,7 @@
 import type { SessionHost } from '../eras/session.ts'
 import { errorCodes } from '../errors.ts'
 import type { OpenResponses } from '../http/answer.ts'
-import type { CallsInProgress } from '../protocol/calls.ts'
+import type { CallsInProgress } from '../protocol/in-progress.ts'
 import type { StreamPool } from '../sse/pool.ts'
 import type { OpenStore } from '../store/store.ts'
 

@@ -2,7 +2,7 @@ import { errorCodes, toRpcError } from '../errors.ts'
 import { isLevel } from '../features/logging.ts'
 import type { Tools } from '../features/tools.ts'
 import type { Awaitable, Sessions } from '../store/store.ts'
-import type { Call } from './calls.ts'
+import type { Call } from './call.ts'
 import { errorOf, resultOf } from './message.ts'
 
 /** What answers one JSON-RPC method: a result, at once or later. */

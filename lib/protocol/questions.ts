@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { errorCodes } from '../errors.ts'
 import type { Question } from '../tools/context.ts'
-import type { Call } from './calls.ts'
+import type { Call } from './call.ts'
 import { type Inquiry, Once } from './inquiry.ts'
 import { isObject, notificationOf, requestOf, type Response } from './message.ts'
 

@@ -1,4 +1,5 @@
 import type { FastifyRequest } from 'fastify'
+import type { CallsInProgress } from './in-progress.ts'
 import type { Profile, Revision } from '../eras/revisions.ts'
 import { errorCodes } from '../errors.ts'
 import { DEFAULT_LEVEL, isLoud } from '../features/logging.ts'
@@ -242,33 +243,4 @@ function progressTokenOf ({ _meta }: Params): string | number | undefined {
   const token = _meta.progressToken
   // `readMessage` has refused every other form.
   return typeof token === 'string' || typeof token === 'number' ? token : undefined
-}
-
-/** All calls of one server that are not answered yet. */
-export class CallsInProgress {
-  readonly #calls = new Set<Call>()
-  #abandoned = 0
-
-  get size (): number {
-    return this.#calls.size
-  }
-
-  /** Tools that ignored the end of their call. */
-  get abandoned (): number {
-    return this.#abandoned
-  }
-
-  add (call: Call, done: Promise<void>): void {
-    this.#calls.add(call)
-    done.then(() => this.#calls.delete(call))
-  }
-
-  abandon (call: Call): void {
-    this.#abandoned++
-    call.request.log.warn({ tool: call.params.name, err: call.reason }, 'tool abandoned: it ignored ctx.signal after its call had ended')
-  }
-
-  abort (reason: Error): void {
-    for (const call of this.#calls) call.abort(reason)
-  }
 }
