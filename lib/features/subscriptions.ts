@@ -1,0 +1,40 @@
+import type { Principal } from '../http/auth.ts'
+import type { ListName } from './registry.ts'
+
+/** Who could see what changed. */
+export type IsSeen = (principal: Principal | null) => boolean
+
+/** Somebody who is told of changes. */
+export interface Subscriber {
+  listChanged (list: ListName, isSeen: IsSeen): void
+  updated (uri: string, isSeen: IsSeen): void
+}
+
+/** Whoever wants to know when a list or a resource changes. */
+export class Subscriptions {
+  readonly #subscribers = new Set<Subscriber>()
+
+  /** Gives back its undo. */
+  add (subscriber: Subscriber): () => void {
+    this.#subscribers.add(subscriber)
+    return () => { this.#subscribers.delete(subscriber) }
+  }
+
+  listChanged (list: ListName, isSeen: IsSeen): void {
+    for (const subscriber of this.#subscribers) subscriber.listChanged(list, isSeen)
+  }
+
+  updated (uri: string, isSeen: IsSeen): void {
+    for (const subscriber of this.#subscribers) subscriber.updated(uri, isSeen)
+  }
+}
+
+/** The notification for a change of each list; resources and their templates share one. */
+export const LIST_CHANGED = {
+  tools: 'notifications/tools/list_changed',
+  prompts: 'notifications/prompts/list_changed',
+  resources: 'notifications/resources/list_changed',
+  templates: 'notifications/resources/list_changed'
+} as const satisfies Record<ListName, string>
+
+export const UPDATED = 'notifications/resources/updated'

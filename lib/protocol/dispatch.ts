@@ -1,0 +1,75 @@
+import { errorCodes, toRpcError, ToolError, toStatus } from '../errors.ts'
+import type { Awaitable } from '../store/store.ts'
+import type { Call } from './call.ts'
+import type { Hooks } from './hooks.ts'
+import { errorOf, resultOf } from './message.ts'
+import type { Methods } from './methods.ts'
+
+/** What answers the requests of one era. */
+export interface Desk {
+  readonly methods: Methods
+  readonly hooks: Hooks
+  /** What the era adds to every result. */
+  readonly complete: (result: object) => object
+}
+
+/** Runs one call and hands its response to the outbox. The promise settles when nothing more is sent for it; it never rejects. */
+export function dispatch (call: Call, desk: Desk): Awaitable<void> {
+  try {
+    const work = (): Awaitable<object> => call.inquiry === null ? perform(call, desk) : call.inquiry.settle(() => perform(call, desk))
+    const result = desk.hooks.isEmpty ? work() : desk.hooks.around(call, work)
+    if (result instanceof Promise) return result.then(value => respond(call, value, desk), error => refuse(call, error, desk))
+    respond(call, result, desk)
+  } catch (error) {
+    refuse(call, error, desk)
+  }
+}
+
+function perform (call: Call, { methods }: Desk): Awaitable<object> {
+  const method = methods.get(call.method)
+  if (method === undefined) throw new errorCodes.FST_MCP_METHOD_NOT_FOUND(call.method)
+  return method(call)
+}
+
+function respond (call: Call, result: object, desk: Desk): void {
+  // Cancelled while something other than a handler was at work: nobody waits any more.
+  if (call.reason !== undefined && isSilent(call.reason)) return deliver(call, undefined)
+  let json
+  try {
+    json = resultOf(call.id, desk.complete(result))
+  } catch (error) {
+    return refuse(call, error, desk)
+  }
+  deliver(call, json)
+}
+
+function refuse (call: Call, error: unknown, desk: Desk): void {
+  if (isSilent(error)) return deliver(call, undefined)
+  // A hook may speak to the model too.
+  if (error instanceof ToolError && call.method === 'tools/call') {
+    return respond(call, { content: [{ type: 'text', text: String(error.message) }], isError: true }, desk)
+  }
+  const { isStateless } = call.profile
+  const { data } = toRpcError(error)
+  if (data?.code === 'FST_MCP_INTERNAL') call.request.log.error({ err: error, method: call.method }, 'call failed')
+  const status = isStateless ? toStatus(error) : 200
+  // What went wrong here is told inside of the response: an error status would hide it from clients.
+  deliver(call, errorOf(call.id, error, isStateless), status < 500 ? status : 200)
+}
+
+/** The host may have ended the response by itself: that is its mistake, and no reason to lose the call or the process. */
+function deliver (call: Call, json: string | undefined, status?: number): void {
+  call.finish()
+  try {
+    if (json === undefined) call.outbox.skip(call.id)
+    else call.outbox.respond(call.id, json, status)
+  } catch (error) {
+    call.request.log.error({ err: error, method: call.method }, 'the response could not be sent')
+  }
+}
+
+/** A call that its client gave up gets no response (basic/utilities/cancellation). */
+function isSilent (error: unknown): boolean {
+  return error instanceof errorCodes.FST_MCP_CANCELLED || error instanceof errorCodes.FST_MCP_CLIENT_GONE ||
+    error instanceof errorCodes.FST_MCP_SESSION_ENDED
+}
