@@ -18,6 +18,7 @@ const catalogue = {
   FST_MCP_TOOL_DUPLICATE: ['Tool "%s" is already registered', 500, INTERNAL],
   FST_MCP_TOOL_INVALID: ['Tool "%s": %s', 500, INTERNAL],
   FST_MCP_SCHEMA_INVALID: ['Tool "%s": the %s schema cannot be used: %s', 500, INTERNAL],
+  FST_MCP_TEMPLATE_INVALID: ['URI template "%s": %s', 500, INTERNAL],
 
   // Who may come in
   FST_MCP_PEER_FORBIDDEN: ['Only loopback clients are served until the option `auth` is set (`auth: false` opens the server to everyone)', 403, TRANSPORT],
@@ -51,6 +52,7 @@ const catalogue = {
   FST_MCP_PARAMS_INVALID: ['Invalid params: %s', 200, INVALID_PARAMS],
   FST_MCP_TOOL_UNKNOWN: ['Tool "%s" is not known', 200, INVALID_PARAMS],
   FST_MCP_INPUT_INVALID: ['Invalid arguments for tool "%s": %s', 200, INVALID_PARAMS],
+  FST_MCP_URI_INVALID: ['The URI cannot be used: %s', 200, INVALID_PARAMS],
   FST_MCP_CURSOR_INVALID: ['The cursor is not one that this server issued', 200, INVALID_PARAMS],
 
   // Sessions and streams
