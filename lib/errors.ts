@@ -29,6 +29,7 @@ const catalogue = {
   FST_MCP_RESOURCE_INVALID: ['Resource "%s": %s', 500, INTERNAL],
   FST_MCP_HOOK_INVALID: ['Not a hook: %s', 500, INTERNAL],
   FST_MCP_SCHEMA_INVALID: ['"%s": the %s schema cannot be used: %s', 500, INTERNAL],
+  FST_MCP_TEMPLATE_INVALID: ['URI template "%s": %s', 500, INTERNAL],
 
   // Who may come in
   FST_MCP_PEER_FORBIDDEN: ['Only loopback clients are served until the option `auth` is set (`auth: false` opens the server to everyone)', 403, TRANSPORT],
@@ -70,6 +71,7 @@ const catalogue = {
   FST_MCP_PROMPT_INPUT_INVALID: ['Invalid arguments for prompt "%s": %s', 200, INVALID_PARAMS],
   FST_MCP_RESOURCE_UNKNOWN: ['Resource "%s" is not known', 200, RESOURCE_NOT_FOUND],
   FST_MCP_ANSWER_INVALID: ['The answer to "%s" does not fit: %s', 200, INVALID_PARAMS],
+  FST_MCP_URI_INVALID: ['The URI cannot be used: %s', 200, INVALID_PARAMS],
   FST_MCP_CURSOR_INVALID: ['The cursor is not one that this server issued', 200, INVALID_PARAMS],
   FST_MCP_STATE_INVALID: ['The requestState is not one that this server issued for this request, or it has expired', 200, INVALID_PARAMS],
 

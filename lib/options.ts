@@ -33,6 +33,10 @@ const replay = z.strictObject({
   window: ms(1).default(300_000).describe('Milliseconds in which a client may come back for what it missed, and in which its calls go on.')
 })
 
+const hint = { ttl: ms(0).optional(), scope: z.enum(['public', 'private']).optional() }
+
+const sealKey = z.union([z.string().refine(key => Buffer.byteLength(key) >= 32, 'must have at least 32 bytes'), z.instanceof(Uint8Array).refine(key => key.byteLength >= 32, 'must have at least 32 bytes')])
+
 const sessions = z.strictObject({
   idle: ms(2).default(1_800_000).describe('Milliseconds without a request after which a session without open streams or calls ends.'),
   max: count.default(10_000).describe('The most sessions at once; one more is refused with 503.'),
@@ -44,6 +48,9 @@ export const optionsSchema = z.strictObject({
   name: z.string().min(1).default('mcp-server').describe('The name that the server gives itself in `initialize`.'),
   version: z.string().min(1).default('0.0.0').describe('Its version.'),
   title: z.string().optional().describe('Its name for people, from revision 2025-06-18 on.'),
+  description: z.string().optional().describe('What it is, for people, from revision 2025-11-25 on.'),
+  websiteUrl: z.url().optional().describe('Where people read more, from revision 2025-11-25 on.'),
+  icons: z.array(z.looseObject({ src: z.string() })).optional().describe('Its icons, from revision 2025-11-25 on.'),
   instructions: z.string().optional().describe('What a model should know before it uses the server.'),
   prefix: path.or(z.literal('')).default('').describe('Goes before all paths.'),
   paths: z.strictObject({
@@ -66,14 +73,39 @@ export const optionsSchema = z.strictObject({
   tools: z.strictObject({
     timeout: ms(1).default(300_000).describe('Milliseconds of work after which a tool is ended. Time in which the client keeps it waiting does not count.'),
     grace: ms(1).default(5_000).describe('Milliseconds after which a tool that ignores the end of its call is logged as abandoned.'),
-    maxResult: count.default(10_485_760).describe('The most bytes of a result.'),
-    pageSize: count.default(100).describe('Tools in one page of `tools/list`.')
+    maxResult: count.default(10_485_760).describe('The most bytes of a result.')
+  }).prefault({}).describe('The same limits hold for reading resources and for making prompts.'),
+  lists: z.strictObject({
+    pageSize: count.default(100).describe('Entries in one page of a list.')
+  }).prefault({}),
+  cache: z.strictObject({
+    ttl: ms(0).default(0).describe('Milliseconds for which clients of 2026-07-28 may keep what they were told.'),
+    scope: z.enum(['public', 'private']).default('private').describe('`public`: the same for everyone, so that it may be shared between users. Lists that hide anything from anyone stay private.'),
+    lists: z.strictObject({
+      discover: z.strictObject(hint).optional(),
+      tools: z.strictObject(hint).optional(),
+      prompts: z.strictObject(hint).optional(),
+      resources: z.strictObject(hint).optional(),
+      templates: z.strictObject(hint).optional(),
+      read: z.strictObject(hint).optional()
+    }).prefault({}).describe('`ttl` and `scope` for one list, for `discover`, or for `read`; a resource may say its own.')
+  }).prefault({}),
+  ask: z.strictObject({
+    timeout: ms(1).default(600_000).describe('Milliseconds that a client has for an answer, in sessions.'),
+    keys: z.array(sealKey).min(1).optional().describe('Secrets of at least 32 bytes that seal a `requestState`. The first seals, all open, so that they can be rotated; nodes need the same. Default: a random one for each process.'),
+    ttl: ms(1).default(900_000).describe('Milliseconds for which a `requestState` can be brought back.'),
+    maxState: count.min(512).default(65_536).describe('The most characters of a `requestState`.')
+  }).prefault({}),
+  subscriptions: z.strictObject({
+    maxPerPrincipal: count.default(16).describe('The most open `subscriptions/listen` of one principal. Without auth only `streams.max` holds.'),
+    uris: count.default(1_000).describe('The most resources of one subscription, or of one session.')
   }).prefault({}),
   limits: z.strictObject({
     body: count.default(4_194_304).describe('The most bytes of a request body.'),
     batch: count.default(100).describe('The most messages in a batch.'),
     id: count.max(256).default(256).describe('The most characters of a request id and of a progress token.'),
-    capabilities: count.default(16_384).describe('The most characters of the `capabilities` in `initialize`, as JSON.'),
+    capabilities: count.default(16_384).describe('The most characters of the capabilities of a client, as JSON.'),
+    uri: count.max(65_536).default(4_096).describe('The most characters of the URI of a resource.'),
     calls: count.default(10_000).describe('The most calls in progress; one more is refused with 503.'),
     callsPerSession: count.default(256).describe('The most calls in progress of one session.'),
     header: count.min(512).default(1_024).describe('The most characters of `Mcp-Session-Id`, `MCP-Protocol-Version` and `Last-Event-ID`.'),
@@ -109,7 +141,7 @@ function describe (issue: z.core.$ZodIssue, given: unknown): string {
   const name = issue.path.join('.')
   if (issue.code === 'unrecognized_keys') return `\`${[...issue.path, issue.keys[0]].join('.')}\` is not an option`
   const value = issue.path.reduce<unknown>((object, key) => Reflect.get(Object(object), key), given)
-  return `\`${name}\` ${issue.message}, got ${quote(value, issue.path[0] === 'auth')}`
+  return `\`${name}\` ${issue.message}, got ${quote(value, issue.path[0] === 'auth' || issue.path[1] === 'keys')}`
 }
 
 /** Objects are named by their kind alone: a token or a client with its password may be inside. */

@@ -5,6 +5,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { CallToolResult, McpOptions, Principal } from 'fastify-mcp-sse'
 import * as v from 'valibot'
 import { z } from 'zod'
+import type { Variables, VariablesOf } from '../lib/features/uri-template.ts'
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 
@@ -106,3 +107,13 @@ export const options: McpOptions[] = [
   // @ts-expect-error a principal has an id
   { auth: { verify: () => ({ name: 'x' }) } }
 ]
+
+export function uriVariables (): void {
+  holds<Same<VariablesOf<'users://{id}/posts{?page,tags*}'>, { id: string, page?: string, tags?: string[] }>>()
+  holds<Same<VariablesOf<'x:{a,b:3}/{+c}/{d*}'>, { a: string, b: string, c: string, d: string[] }>>()
+  holds<Same<VariablesOf<'x:y{/a}/z{.b*}{;c}?f=1{&d}{#e}'>, { a?: string, b?: string[], c?: string, d?: string, e?: string }>>()
+  holds<Same<VariablesOf<'config://main'>, {}>>()
+  holds<Same<VariablesOf<string>, Variables>>()
+  // @ts-expect-error a parameter of the query may be missing
+  holds<Same<VariablesOf<'x:y{?a}'>, { a: string }>>()
+}

@@ -1,4 +1,5 @@
 import { encode, message } from '../sse/frame.ts'
+import { Mailbox } from '../sse/mailbox.ts'
 import type { StreamPool } from '../sse/pool.ts'
 import type { Room, SseStream } from '../sse/stream.ts'
 import type { EventLog } from '../store/store.ts'
@@ -52,11 +53,17 @@ export class Channel implements Line {
   #away: NodeJS.Timeout | undefined
   #waiting: Promise<boolean> | null = null
   #release: ((open: boolean) => void) | null = null
-  readonly #pending = new Map<string, string>()
+  readonly #mailbox: Mailbox
   #captured: string[] | null = null
 
   constructor (options: ChannelOptions) {
     this.#options = options
+    this.#mailbox = new Mailbox({
+      budget: options.pool.buffer,
+      send: json => { this.send(json) },
+      room: () => this.room(),
+      onOverflow: () => this.#stream?.destroy()
+    })
   }
 
   get isConnected (): boolean {
@@ -133,22 +140,9 @@ export class Channel implements Line {
     }
   }
 
-  /** Sends a notification of which only the newest of its key matters: a slow client gets one, not all. */
+  /** Sends a notification of which only the newest of its key matters. A client that reads too slowly for these is told to come back. */
   notify (key: string, json: string): void {
-    const waits = this.#pending.size > 0
-    const room = this.#room()
-    if (room === true && !waits) {
-      this.send(json)
-      return
-    }
-    this.#pending.set(key, json)
-    if (!waits) this.#wait(room).then(() => this.#flushPending())
-  }
-
-  #flushPending (): void {
-    const jsons = [...this.#pending.values()]
-    this.#pending.clear()
-    for (const json of jsons) this.send(json)
+    this.#mailbox.put(key, json)
   }
 
   /** The answer of `send` without sending. */

@@ -3,28 +3,30 @@ import type { FastifyRequest } from 'fastify'
 import { errorCodes } from '../errors.ts'
 import type { Principal } from '../http/auth.ts'
 import { Call, type Caller, type Outbox } from '../protocol/call.ts'
+import { type Desk, dispatch } from '../protocol/dispatch.ts'
 import type { CallsInProgress } from '../protocol/in-progress.ts'
 import { isObject, type Message, type Params, type RequestId } from '../protocol/message.ts'
-import { dispatch, type Method } from '../protocol/methods.ts'
+import { ownerOf } from '../protocol/owner.ts'
+import { type Questions, SessionInquiry } from '../protocol/questions.ts'
 import type { StreamPool } from '../sse/pool.ts'
 import type { SseStream } from '../sse/stream.ts'
 import type { SessionRecord } from '../store/store.ts'
 import type { Line } from './channel.ts'
-import { negotiate, type Profile, REVISIONS, type Revision } from './revisions.ts'
-import { ownerOf, type SessionHost } from './session.ts'
+import { capabilitiesOf, type Declared } from './capabilities.ts'
+import { type HandshakeRevision, negotiate, type Profile, profileOf, REVISIONS } from './revisions.ts'
+import type { SessionHost } from './session.ts'
 
-/** How the server introduces itself. */
-interface Identity {
-  readonly name: string
-  readonly version: string
-  readonly title?: string | undefined
-  readonly instructions?: string | undefined
-}
+/** How the server introduces itself: `Implementation` of the latest revision. */
+export type Identity = Readonly<Record<string, unknown>> & { readonly name: string, readonly version: string }
 
 /** What the eras of the handshake share: one server's sessions, methods and streams. */
 export interface Served {
   readonly identity: Identity
-  readonly methods: ReadonlyMap<string, Method>
+  readonly instructions: string | undefined
+  readonly offered: Declared
+  /** What answers the methods of the handshake revisions. */
+  readonly desk: Desk
+  readonly questions: Questions
   /** Null in stateless mode. */
   readonly sessions: SessionHost | null
   readonly pool: StreamPool
@@ -54,6 +56,8 @@ export interface Exchange {
   stream (stream: SseStream): void
   /** Collects the answers to the requests of one POST and sends them as JSON or, once something else is to be told before, as a stream. */
   outbox (ids: readonly RequestId[], batch: boolean, openLine: () => Line): Outbox
+  /** Whether the client takes a stream. */
+  canStream (): boolean
   /** What was dispatched goes on: from now on the client may leave, and the stream opens when the wait grows long. */
   wait (): void
 }
@@ -66,7 +70,7 @@ export function newSessionId (): string {
 }
 
 export interface Hello {
-  readonly revision: Revision
+  readonly revision: HandshakeRevision
   readonly capabilities: object
 }
 
@@ -79,7 +83,8 @@ export function newSession (id: string, principal: Principal | null, transport: 
     revision: hello?.revision ?? REVISIONS[0],
     initialized: hello !== null,
     capabilities: hello?.capabilities ?? null,
-    logLevel: null
+    logLevel: null,
+    subscriptions: []
   }
 }
 
@@ -95,14 +100,33 @@ export function readInitialize ({ protocolVersion, capabilities = {}, clientInfo
 }
 
 /** The result of `initialize` (basic/lifecycle). Without sessions nothing can be told later, so nothing is promised. */
-export function initializeResult ({ identity, sessions }: Served, revision: Revision): object {
-  const { name, version, title, instructions } = identity
+export function initializeResult ({ identity, instructions, offered, sessions }: Served, revision: HandshakeRevision): object {
+  const profile = profileFor(revision)
   return {
     protocolVersion: revision,
-    capabilities: sessions === null ? { tools: {} } : { logging: {}, tools: { listChanged: true } },
-    serverInfo: { name, version, ...(title !== undefined && revision >= '2025-06-18' && { title }) },
+    capabilities: capabilitiesOf(offered, profile.declaresCompletions, sessions !== null),
+    serverInfo: profile.convertIdentity(identity),
     ...(instructions !== undefined && { instructions })
   }
+}
+
+/** The profile of a revision that a store gave back, or a header named. Throws FST_MCP_REVISION_UNSUPPORTED. */
+export function profileFor (revision: string): Profile {
+  const profile = profileOf(revision)
+  if (profile === undefined) throw new errorCodes.FST_MCP_REVISION_UNSUPPORTED(revision, REVISIONS.join(', '))
+  return profile
+}
+
+/** Only what runs handlers may need a stream. */
+export function mayStream (message: Message): boolean {
+  return message.kind === 'request' && STREAMING.has(message.method)
+}
+
+const STREAMING = new Set(['tools/call', 'prompts/get', 'resources/read'])
+
+/** How the requests of a POST ask their client: through its session. */
+export function inquiryFor ({ questions }: Served, session: SessionRecord | null): Caller['inquiryOf'] {
+  return call => session === null ? null : new SessionInquiry(questions, call, session.id)
 }
 
 /** Starts the requests of one POST. True when one of them is still at work. */
@@ -113,7 +137,7 @@ export function startCalls (served: Served, messages: readonly Message[], caller
     if (message.kind !== 'request') continue
     const call = new Call(message.id, message.method, message.params, caller)
     calls.push(call)
-    const done = dispatch(call, served.methods)
+    const done = dispatch(call, served.desk)
     if (!(done instanceof Promise)) continue
     isWaiting = true
     served.calls.add(call, done)
@@ -133,7 +157,14 @@ export function takeNotifications (served: Served, messages: readonly Message[],
   }
 }
 
-/** Refuses what no message of these may be: an id that is in use, an answer that nobody waits for, a batch where there are none. */
+/** Hands answers to whoever asked. Throws FST_MCP_RESPONSE_UNEXPECTED when nobody of the session did, after those that somebody waits for. */
+export function takeResponses ({ questions }: Served, messages: readonly Message[], session: SessionRecord | null): void {
+  const unexpected = messages.filter(message => message.kind === 'response' && (session === null || !questions.answer(session.id, message)))
+  const [first] = unexpected
+  if (first?.kind === 'response') throw new errorCodes.FST_MCP_RESPONSE_UNEXPECTED(JSON.stringify(first.id))
+}
+
+/** Refuses what no message of these may be: an id that is in use, a batch where there are none, one call too many. */
 export function checkMessages (served: Served, messages: readonly Message[], batch: boolean, session: SessionRecord | null, profile: Profile): void {
   if (batch && !profile.batches) throw new errorCodes.FST_MCP_BATCH_UNSUPPORTED()
   const inProgress = session === null ? undefined : served.sessions?.peek(session.id)?.calls
@@ -142,7 +173,6 @@ export function checkMessages (served: Served, messages: readonly Message[], bat
   const isFull = calls.size + requests > limits.calls || (session !== null && (inProgress?.size ?? 0) + requests > limits.callsPerSession)
   if (requests > 0 && isFull) throw new errorCodes.FST_MCP_CALLS_FULL()
   for (const message of messages) {
-    if (message.kind === 'response') throw new errorCodes.FST_MCP_RESPONSE_UNEXPECTED(JSON.stringify(message.id))
     if (message.kind === 'request' && inProgress?.has(message.id) === true) throw new errorCodes.FST_MCP_ID_IN_USE(JSON.stringify(message.id))
   }
 }

@@ -7,10 +7,10 @@ import type { Channel } from './channel.ts'
 import type { Inbound, Initialize, Messages } from './classify.ts'
 import { readEventId } from './event-id.ts'
 import {
-  checkMessages, type Exchange, type Facts, initializeResult, newSession, newSessionId, readInitialize, type Served, startCalls, takeNotifications
+  checkMessages, type Exchange, type Facts, initializeResult, inquiryFor, newSession, newSessionId, profileFor, readInitialize, type Served, startCalls, takeNotifications,
+  takeResponses
 } from './handshake.ts'
 import { resume } from './resume.ts'
-import { profileOf, REVISIONS } from './revisions.ts'
 import type { SessionHost } from './session.ts'
 
 /** Where a client of the stream at this URL posts its messages. */
@@ -54,6 +54,7 @@ export class HttpSse {
     const session = newSession(newSessionId(), principal, 'sse', null)
     return whenReady(this.#sessions.create(session), () => {
       const channel = this.#openChannel(session)
+      this.#sessions.live(session).principal = principal
       const stream = channel.attach()
       if (lastEventId !== undefined) stream.write(comment('the session of this Last-Event-ID is gone: this is a new one'))
       stream.write(encode({ event: 'endpoint', id: `${session.id}_0`, retry: this.#served.retry, data: endpointOf(session.id) }))
@@ -124,13 +125,16 @@ export class HttpSse {
   }
 
   #take ({ messages, batch }: Messages, session: SessionRecord, channel: Channel, facts: Facts, exchange: Exchange): void {
-    const profile = profileOf(session.revision)
-    if (profile === undefined) throw new errorCodes.FST_MCP_REVISION_UNSUPPORTED(session.revision, REVISIONS.join(', '))
+    const profile = profileFor(session.revision)
     checkMessages(this.#served, messages, batch, session, profile)
     takeNotifications(this.#served, messages, session)
+    takeResponses(this.#served, messages, session)
     exchange.accepted()
     const { calls } = this.#served
-    startCalls(this.#served, messages, { profile, principal: facts.principal, session, request: facts.request, outbox: outboxOf(channel), calls }, [])
+    const { principal, request } = facts
+    this.#sessions.live(session).principal = principal
+    const caller = { profile, principal, session, terms: null, request, outbox: outboxOf(channel), calls, inquiryOf: inquiryFor(this.#served, session) }
+    startCalls(this.#served, messages, caller, [])
   }
 }
 
@@ -140,6 +144,7 @@ function outboxOf (channel: Channel): Outbox {
     send: json => channel.send(json),
     respond: (id, json) => { channel.send(json, id) },
     skip: () => {},
-    closeStream: () => false
+    closeStream: () => false,
+    canAsk: () => true
   }
 }

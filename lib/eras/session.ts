@@ -1,7 +1,11 @@
 import { errorCodes } from '../errors.ts'
 import type { Principal } from '../http/auth.ts'
+import { LIST_CHANGED, type IsSeen, type Subscriber, UPDATED } from '../features/subscriptions.ts'
+import type { ListName } from '../features/registry.ts'
 import type { Call } from '../protocol/call.ts'
-import type { RequestId } from '../protocol/message.ts'
+import { notificationOf, type RequestId } from '../protocol/message.ts'
+import type { SessionMemory } from '../protocol/methods.ts'
+import { ownerOf } from '../protocol/owner.ts'
 import type { StreamPool } from '../sse/pool.ts'
 import { type Awaitable, type OpenStore, type SessionRecord, whenReady } from '../store/store.ts'
 import { Channel } from './channel.ts'
@@ -16,6 +20,8 @@ export class Session {
   readonly channels = new Map<string, Channel>()
   /** The streams that the client opened for what belongs to no call, oldest first. */
   readonly listeners = new Set<Channel>()
+  /** As it last came in: what it may see decides what it is told. */
+  principal: Principal | null = null
 
   constructor (record: SessionRecord) {
     this.record = record
@@ -55,21 +61,18 @@ export interface SessionsOptions {
   readonly idle: number
   readonly window: number
   readonly retry: number
+  /** The most resources that one session may subscribe to. */
+  readonly uris: number
   /** The store failed in something that nobody waits for. */
   readonly onError: (error: unknown) => void
 }
 
-/** Issuer and subject, so that a refreshed token keeps its sessions. The length keeps the two apart whatever they hold. */
-export function ownerOf (principal: Principal | null): string | null {
-  if (principal === null) return null
-  const { issuer = '', id } = principal
-  return `${issuer.length}:${issuer}${id}`
-}
-
 /** The sessions of one server: their records in the store, and what of them is at work here. */
-export class SessionHost {
+export class SessionHost implements Subscriber, SessionMemory {
   readonly #options: SessionsOptions
   readonly #live = new Map<string, Session>()
+  /** The sessions at work by the resources that they subscribed to. */
+  readonly #subscribers = new Map<string, Set<Session>>()
   readonly #timer: NodeJS.Timeout
 
   constructor (options: SessionsOptions) {
@@ -127,8 +130,45 @@ export class SessionHost {
 
   live (record: SessionRecord): Session {
     let session = this.#live.get(record.id)
-    if (session === undefined) this.#live.set(record.id, session = new Session(record))
+    if (session === undefined) {
+      this.#live.set(record.id, session = new Session(record))
+      for (const uri of record.subscriptions) this.#index(uri, session)
+    }
     return session
+  }
+
+  #index (uri: string, session: Session): void {
+    const sessions = this.#subscribers.get(uri)
+    if (sessions === undefined) this.#subscribers.set(uri, new Set([session]))
+    else sessions.add(session)
+  }
+
+  #unindex (uri: string, session: Session): void {
+    const sessions = this.#subscribers.get(uri)
+    if (sessions?.delete(session) === true && sessions.size === 0) this.#subscribers.delete(uri)
+  }
+
+  #forget (session: Session): void {
+    this.#live.delete(session.record.id)
+    for (const uri of session.record.subscriptions) this.#unindex(uri, session)
+  }
+
+  /** Tells a session of changes of a resource. Throws FST_MCP_SUBSCRIPTIONS_FULL. */
+  subscribe (record: SessionRecord, uri: string): Awaitable<void> {
+    const { uris } = this.#options
+    if (record.subscriptions.includes(uri)) return
+    if (record.subscriptions.length >= uris) throw new errorCodes.FST_MCP_SUBSCRIPTIONS_FULL(`${uris} resources for each session`)
+    record.subscriptions = [...record.subscriptions, uri]
+    const session = this.#live.get(record.id)
+    if (session !== undefined) this.#index(uri, session)
+    return this.update(record)
+  }
+
+  unsubscribe (record: SessionRecord, uri: string): Awaitable<void> {
+    record.subscriptions = record.subscriptions.filter(subscribed => subscribed !== uri)
+    const session = this.#live.get(record.id)
+    if (session !== undefined) this.#unindex(uri, session)
+    return this.update(record)
   }
 
   /** Keeps a call where a cancellation finds it until it is answered. */
@@ -142,7 +182,7 @@ export class SessionHost {
   }
 
   #dropIdle (session: Session): void {
-    if (session.isIdle && this.#live.get(session.record.id) === session) this.#live.delete(session.record.id)
+    if (session.isIdle && this.#live.get(session.record.id) === session) this.#forget(session)
   }
 
   openChannel (record: SessionRecord, { id, primes, listens, isDisposable, onLost, onGap }: ChannelInit): Channel {
@@ -186,19 +226,31 @@ export class SessionHost {
   /** Ends a session with everything that is at work for it. */
   end (id: string, reason: Error): Awaitable<boolean> {
     const session = this.#live.get(id)
-    this.#live.delete(id)
+    if (session !== undefined) this.#forget(session)
     session?.end(reason)
     return this.#options.store.sessions.delete(id)
   }
 
   /** One serialisation for all who listen. */
-  notifyAll (key: string, json: string): void {
-    for (const session of this.#live.values()) session.notify(key, json)
+  listChanged (list: ListName, isSeen: IsSeen): void {
+    const method = LIST_CHANGED[list]
+    const json = notificationOf(method)
+    for (const session of this.#live.values()) {
+      if (isSeen(session.principal)) session.notify(method, json)
+    }
+  }
+
+  updated (uri: string, isSeen: IsSeen): void {
+    const json = notificationOf(UPDATED, { uri })
+    for (const session of this.#subscribers.get(uri) ?? []) {
+      if (isSeen(session.principal)) session.notify(uri, json)
+    }
   }
 
   close (reason: Error): void {
     clearInterval(this.#timer)
     for (const session of this.#live.values()) session.end(reason)
     this.#live.clear()
+    this.#subscribers.clear()
   }
 }

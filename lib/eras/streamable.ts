@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { errorCodes } from '../errors.ts'
+import type { Principal } from '../http/auth.ts'
 import type { Call } from '../protocol/call.ts'
-import { type Message, type RequestId, resultOf } from '../protocol/message.ts'
+import { type RequestId, resultOf } from '../protocol/message.ts'
 import { comment } from '../sse/frame.ts'
 import type { SseStream } from '../sse/stream.ts'
 import { type Awaitable, type Replay, type SessionRecord, whenReady } from '../store/store.ts'
@@ -9,10 +10,11 @@ import { type Channel, DirectLine, type Line } from './channel.ts'
 import type { Inbound, Initialize, Messages } from './classify.ts'
 import { nameStream, readEventId } from './event-id.ts'
 import {
-  checkMessages, type Exchange, type Facts, initializeResult, newSession, newSessionId, readInitialize, type Served, startCalls, takeNotifications
+  checkMessages, type Exchange, type Facts, initializeResult, inquiryFor, mayStream, newSession, newSessionId, profileFor, readInitialize, type Served, startCalls,
+  takeNotifications, takeResponses
 } from './handshake.ts'
 import { resume } from './resume.ts'
-import { type Profile, profileOf, REVISIONS } from './revisions.ts'
+import type { Profile } from './revisions.ts'
 import type { SessionHost } from './session.ts'
 
 // A request without the header comes from a client of this revision (basic/transports, "Protocol Version Header").
@@ -52,15 +54,25 @@ export class Streamable {
   }
 
   #take ({ messages, batch }: Messages, session: SessionRecord | null, facts: Facts, exchange: Exchange): void {
-    const profile = profileFor(session, facts.version)
+    const profile = profileOfRequest(session, facts.version)
     checkMessages(this.#served, messages, batch, session, profile)
     takeNotifications(this.#served, messages, session)
+    takeResponses(this.#served, messages, session)
     const ids = messages.flatMap(message => message.kind === 'request' ? [message.id] : [])
     if (ids.length === 0) return exchange.accepted()
     if (messages.some(mayStream)) this.#served.pool.admit()
     const calls: Call[] = []
     const outbox = exchange.outbox(ids, batch, () => this.#openLine(ids, calls, session, profile))
-    const caller = { profile, principal: facts.principal, session, request: facts.request, outbox, calls: this.#served.calls }
+    const caller = {
+      profile,
+      principal: facts.principal,
+      session,
+      terms: null,
+      request: facts.request,
+      outbox,
+      calls: this.#served.calls,
+      inquiryOf: inquiryFor(this.#served, session)
+    }
     if (startCalls(this.#served, messages, caller, calls)) exchange.wait()
   }
 
@@ -81,18 +93,19 @@ export class Streamable {
   get (sessions: SessionHost, facts: Facts, exchange: Exchange): Awaitable<void> {
     const { pool } = this.#served
     return whenReady(sessionOf(sessions, facts), session => {
-      const profile = profileFor(session, facts.version)
+      const profile = profileOfRequest(session, facts.version)
       const position = facts.lastEventId === undefined ? undefined : readEventId(facts.lastEventId)
       pool.admit()
-      if (position === undefined) return exchange.stream(this.#listen(sessions, session, profile))
+      if (position === undefined) return exchange.stream(this.#listen(sessions, session, profile, facts.principal))
       return whenReady(sessions.replay(session, position), resumed => {
-        exchange.stream(resume(resumed, pool) ?? this.#listen(sessions, session, profile, resumed.replay))
+        exchange.stream(resume(resumed, pool) ?? this.#listen(sessions, session, profile, facts.principal, resumed.replay))
       })
     })
   }
 
   /** `missed`: what is left of the stream that the client had before. */
-  #listen (sessions: SessionHost, session: SessionRecord, { primes }: Profile, missed?: Replay): SseStream {
+  #listen (sessions: SessionHost, session: SessionRecord, { primes }: Profile, principal: Principal | null, missed?: Replay): SseStream {
+    sessions.live(session).principal = principal
     const channel: Channel = sessions.openChannel(session, {
       id: this.#newName(), primes, listens: true, isDisposable: true, onLost: () => channel.end(), onGap: () => {}
     })
@@ -106,14 +119,10 @@ export class Streamable {
   /** Answers a DELETE: the client ends its session. */
   delete (sessions: SessionHost, facts: Facts, exchange: Exchange): Awaitable<void> {
     return whenReady(sessionOf(sessions, facts), session => {
-      profileFor(session, facts.version)
+      profileOfRequest(session, facts.version)
       return whenReady(sessions.end(session.id, new errorCodes.FST_MCP_SESSION_ENDED()), () => exchange.done())
     })
   }
-}
-
-function mayStream (message: Message): boolean {
-  return message.kind === 'request' && message.method === 'tools/call'
 }
 
 /** Throws FST_MCP_SESSION_REQUIRED and FST_MCP_SESSION_UNKNOWN. */
@@ -126,10 +135,7 @@ function sessionOf (sessions: SessionHost, { sessionId, principal }: Facts): Awa
 }
 
 /** The older of what was negotiated and what the header says. Throws FST_MCP_REVISION_UNSUPPORTED. */
-function profileFor (session: SessionRecord | null, version: string | undefined): Profile {
-  const named = version ?? session?.revision ?? REVISION_WITHOUT_HEADER
-  const negotiated = session?.revision ?? named
-  const profile = profileOf(named) && profileOf(named < negotiated ? named : negotiated)
-  if (profile === undefined) throw new errorCodes.FST_MCP_REVISION_UNSUPPORTED(named, REVISIONS.join(', '))
-  return profile
+function profileOfRequest (session: SessionRecord | null, version: string | undefined): Profile {
+  const named = profileFor(version ?? session?.revision ?? REVISION_WITHOUT_HEADER)
+  return session === null || named.revision <= session.revision ? named : profileFor(session.revision)
 }

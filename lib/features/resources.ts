@@ -6,7 +6,8 @@ import { complete, type CompletionRequest } from './completion.ts'
 import { byKey, type Handle, type Listing, type Offer, Registry, type RegistryOptions, type Viewer } from './registry.ts'
 import { buildResource, buildTemplate, type Found, listingOf, type Resource, type ResourceDefinition, type Template, type TemplateDefinition } from './resource.ts'
 import type { HandlerLimits } from './tool.ts'
-import { checkUri, UriTemplate } from './uri-template.ts'
+import { UriTemplate } from './uri-template.ts'
+import { checkUri } from './uri.ts'
 
 /** What the registration of a resource gives back. */
 export interface ResourceHandle extends Handle<ResourceDefinition, unknown> {
@@ -64,7 +65,12 @@ export class Resources {
   #addTemplate (uriTemplate: string, definition: TemplateDefinition, read: unknown): TemplateHandle {
     const template = new UriTemplate(uriTemplate)
     const handle = this.templates.register(uriTemplate, definition, read, (changed, reader) => buildTemplate(template, changed, reader, this.#limits))
-    return Object.assign(handle, { uriTemplate, updated: (uri: string) => this.#onUpdate(checkUri(uri, this.#maxUri)) })
+    return Object.assign(handle, { uriTemplate, updated: (uri: string) => this.updated(uri) })
+  }
+
+  /** Tells that a resource has changed. Throws FST_MCP_URI_INVALID. */
+  updated (uri: string): void {
+    this.#onUpdate(checkUri(uri, this.#maxUri))
   }
 
   /** The resource for a URI: one of its own before a template, and of templates the first by name. Undefined when nobody would read it. */

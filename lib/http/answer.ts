@@ -128,6 +128,14 @@ export class Answer implements Exchange, Outbox {
     this.#reply.code(200).send()
   }
 
+  canStream (): boolean {
+    return this.#options.accepts.sse
+  }
+
+  canAsk (): boolean {
+    return this.canStream()
+  }
+
   json (body: string, sessionId?: string): void {
     if (sessionId !== undefined) this.#reply.header('mcp-session-id', sessionId)
     if (this.#options.accepts.json) this.#reply.header('content-type', 'application/json; charset=utf-8').send(body)
@@ -205,7 +213,8 @@ export class Answer implements Exchange, Outbox {
     return this.#open()?.send(json) ?? true
   }
 
-  respond (id: RequestId, json: string): void {
+  respond (id: RequestId, json: string, status = 200): void {
+    if (this.#line === undefined) this.#reply.code(status)
     const line = this.#line ?? (this.#options.accepts.json ? undefined : this.#open())
     if (line === undefined) this.#ready.push({ id, json })
     else line.send(json, id)

@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { errorCodes, toRpcError, toStatus } from '../errors.ts'
+import { isStatelessVersion } from '../eras/envelope.ts'
 import { errorOf, type RequestId } from '../protocol/message.ts'
 
 const SECONDS_TO_RETRY = '5'
@@ -12,10 +13,11 @@ export function refuse (reply: FastifyReply, error: unknown, id?: RequestId): vo
   const { status, told } = translate(error, reply.request)
   reply.code(status)
   if (status === 401) reply.header('www-authenticate', told instanceof errorCodes.FST_MCP_TOKEN_INVALID ? 'Bearer error="invalid_token"' : 'Bearer')
-  if (status === 503 && !reply.hasHeader('retry-after')) reply.header('retry-after', SECONDS_TO_RETRY)
+  if ((status === 503 || status === 429) && !reply.hasHeader('retry-after')) reply.header('retry-after', SECONDS_TO_RETRY)
   if (status >= 500) reply.log.error({ err: error }, 'request failed')
   else reply.log.info({ refusal: toRpcError(told) }, 'request refused')
-  reply.header('content-type', 'application/json; charset=utf-8').send(errorOf(id ?? unreadableId(reply.request), told))
+  const isStateless = isStatelessVersion(reply.request.headers['mcp-protocol-version']?.toString())
+  reply.header('content-type', 'application/json; charset=utf-8').send(errorOf(id ?? unreadableId(reply.request), told, isStateless))
 }
 
 function unreadableId (request: FastifyRequest): null | undefined {
@@ -26,7 +28,7 @@ function unreadableId (request: FastifyRequest): null | undefined {
 /** Fastify's own refusals in the words of the catalogue. What a hook of the host refuses keeps its status. */
 function translate (error: unknown, request: FastifyRequest): { status: number, told: unknown } {
   const told = fromFastify(error, request)
-  const { code } = toRpcError(told).data
+  const { code } = toRpcError(told).data ?? {}
   // An error that answers a call from inside JSON-RPC has no status of its own: without a call it is a bad request.
   if (code !== 'FST_MCP_INTERNAL') return { status: toStatus(told) === 200 ? 400 : toStatus(told), told }
   const { statusCode = 500, message = '' } = error instanceof Error && 'statusCode' in error ? error : {}

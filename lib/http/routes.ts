@@ -1,10 +1,12 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
 import { errorCodes } from '../errors.ts'
-import { classify, type InboundLimits } from '../eras/classify.ts'
+import { classify, classifyHandshake, type InboundLimits } from '../eras/classify.ts'
+import { isStatelessVersion } from '../eras/envelope.ts'
 import type { Facts } from '../eras/handshake.ts'
 import type { HttpSse } from '../eras/http-sse.ts'
 import type { Revision } from '../eras/revisions.ts'
 import type { SessionHost } from '../eras/session.ts'
+import type { Stateless } from '../eras/stateless.ts'
 import type { Streamable } from '../eras/streamable.ts'
 import { readableId } from '../protocol/message.ts'
 import type { StreamPool } from '../sse/pool.ts'
@@ -33,6 +35,7 @@ export interface RoutesOptions {
   readonly authenticate: Authenticate
   readonly responses: OpenResponses
   readonly pool: StreamPool
+  readonly stateless: Stateless
   readonly streamable: Streamable
   /** Null when HTTP+SSE is off. */
   readonly httpSse: HttpSse | null
@@ -47,7 +50,7 @@ const METHODS: HTTPMethods[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
 
 /** Registers the routes in a scope of their own: body parser, error shape, guard and auth hold here alone. */
 export function registerRoutes (scope: FastifyInstance, options: RoutesOptions): void {
-  const { paths, limits, sessions, streamable, httpSse } = options
+  const { paths, limits, sessions, stateless, streamable, httpSse } = options
   useBodyParser(scope, limits)
   scope.setErrorHandler((error, _request, reply) => refuse(reply, error))
 
@@ -72,10 +75,22 @@ export function registerRoutes (scope: FastifyInstance, options: RoutesOptions):
   const facts = (request: FastifyRequest): Facts => factsOf(request, limits.header)
 
   route(paths.mcp, 'streamable-http', {
-    POST: (request, reply) => streamable.post(classify(request.body, limits), facts(request), answer(request, reply)),
+    POST: (request, reply) => {
+      const own = facts(request)
+      const inbound = classify(request.body, own.version, limits)
+      const exchange = answer(request, reply)
+      if (inbound.kind === 'standalone' || inbound.kind === 'notice') return stateless.post(inbound, own, exchange)
+      return streamable.post(inbound, own, exchange)
+    },
     ...(sessions !== null && {
-      GET: (request, reply) => streamable.get(sessions, facts(request), stream(request, reply)),
-      DELETE: (request, reply) => streamable.delete(sessions, facts(request), answer(request, reply))
+      GET: (request, reply) => {
+        const own = refuseStateless(facts(request), reply)
+        return streamable.get(sessions, own, stream(request, reply))
+      },
+      DELETE: (request, reply) => {
+        const own = refuseStateless(facts(request), reply)
+        return streamable.delete(sessions, own, answer(request, reply))
+      }
     })
   })
   if (httpSse === null || paths.sse === false) return
@@ -85,7 +100,7 @@ export function registerRoutes (scope: FastifyInstance, options: RoutesOptions):
   })
   route(messages, 'http+sse', {
     POST: (request, reply) => {
-      const inbound = classify(request.body, limits)
+      const inbound = classifyHandshake(request.body, limits)
       return httpSse.post(inbound, { ...facts(request), sessionId: sessionInQuery(request) }, answer(request, reply))
     }
   })
@@ -118,6 +133,13 @@ function refuseMethod (allowed: HTTPMethods[]): Handle {
     reply.header('allow', allowed.join(', '))
     throw new errorCodes.FST_MCP_METHOD_NOT_ALLOWED(method)
   }
+}
+
+/** A client of 2026-07-28 has no session to GET or DELETE. Throws FST_MCP_METHOD_NOT_ALLOWED. */
+function refuseStateless (facts: Facts, reply: FastifyReply): Facts {
+  if (!isStatelessVersion(facts.version)) return facts
+  reply.header('allow', 'POST')
+  throw new errorCodes.FST_MCP_METHOD_NOT_ALLOWED(facts.request.method)
 }
 
 /** A refusal names the request that it answers, as far as its id can be read. */

@@ -1,3 +1,4 @@
+import type { Listeners } from '../eras/listen.ts'
 import type { SessionHost } from '../eras/session.ts'
 import { errorCodes } from '../errors.ts'
 import type { OpenResponses } from '../http/answer.ts'
@@ -8,6 +9,7 @@ import type { OpenStore } from '../store/store.ts'
 export interface Closable {
   readonly calls: CallsInProgress
   readonly sessions: SessionHost | null
+  readonly listeners: Listeners
   readonly pool: StreamPool
   readonly responses: OpenResponses
   readonly store: OpenStore
@@ -17,12 +19,13 @@ export interface Closable {
 const FLUSH_MS = 1_000
 
 /** Ends everything with an answer: calls in an error, streams after their last event. Bounded, whatever the clients and tools do. */
-export async function closeServer ({ calls, sessions, pool, responses, store }: Closable): Promise<void> {
+export async function closeServer ({ calls, sessions, listeners, pool, responses, store }: Closable): Promise<void> {
   pool.refuse()
   calls.abort(new errorCodes.FST_MCP_CLOSING())
   // An aborted call answers within this turn.
   await new Promise(resolve => setImmediate(resolve))
   sessions?.close(new errorCodes.FST_MCP_CLOSING())
+  listeners.close()
   pool.close()
   await responses.closed(FLUSH_MS)
   await store.close()

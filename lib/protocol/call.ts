@@ -56,7 +56,7 @@ export class Call implements Task {
   #controller: AbortController | undefined
   #reason: Error | undefined
   #listener: ((reason: Error) => void) | undefined
-  readonly #inquiry: Inquiry | null
+  #inquiry: Inquiry | null | undefined
   #asked: Map<string, { json: string, answer: Promise<unknown> }> | undefined
   #enders: Set<(reason: Error) => void> | undefined
   #made: Pick<Inquiry, 'once'> | undefined
@@ -69,7 +69,6 @@ export class Call implements Task {
     this.params = params
     this.#caller = caller
     this.#progressToken = progressTokenOf(params)
-    this.#inquiry = caller.inquiryOf(this)
   }
 
   get profile (): Profile {
@@ -92,8 +91,16 @@ export class Call implements Task {
     return this.#caller.profile.hasRichForms
   }
 
+  /** How the call asks its client. Throws what is wrong with the answers that it brought. */
   get inquiry (): Inquiry | null {
+    if (this.#inquiry === undefined) this.#inquiry = this.#caller.inquiryOf(this)
     return this.#inquiry
+  }
+
+  /** What the client can be asked for. */
+  get capabilities (): object {
+    const { terms, session } = this.#caller
+    return terms?.capabilities ?? session?.capabilities ?? {}
   }
 
   get principal (): Principal | null {
@@ -214,9 +221,9 @@ export class Call implements Task {
     if (this.#over) throw new errorCodes.FST_MCP_ASK_UNAVAILABLE('its call is over')
     if (this.#reason !== undefined) throw this.#reason
     if (terms === null && session === null) throw new errorCodes.FST_MCP_ASK_UNAVAILABLE('this server keeps no sessions')
-    checkCapability(question, terms?.capabilities ?? session?.capabilities ?? {}, profile)
-    if (this.#inquiry === null) throw new errorCodes.FST_MCP_ASK_UNAVAILABLE(`${this.method} cannot ask`)
-    const answer = this.#inquiry.ask(key, question)
+    checkCapability(question, this.capabilities, profile)
+    if (this.inquiry === null) throw new errorCodes.FST_MCP_ASK_UNAVAILABLE(`${this.method} cannot ask`)
+    const answer = this.inquiry.ask(key, question)
     this.#asked ??= new Map()
     this.#asked.set(key, { json, answer })
     return answer
@@ -224,7 +231,7 @@ export class Call implements Task {
 
   once (key: string, make: () => unknown): Promise<unknown> {
     if (typeof key !== 'string' || typeof make !== 'function') return Promise.reject(new errorCodes.FST_MCP_ASK_INVALID(String(key), '`once` needs a key and a function'))
-    this.#made ??= this.#inquiry ?? new Once()
+    this.#made ??= this.inquiry ?? new Once()
     return this.#made.once(key, make)
   }
 

@@ -34,6 +34,11 @@ export class StreamPool {
     this.#timer = setInterval(() => this.#sweep(), period).unref()
   }
 
+  /** Bytes that may wait in each stream. */
+  get buffer (): number {
+    return this.#options.buffer
+  }
+
   get size (): number {
     return this.#streams.size
   }

@@ -20,6 +20,8 @@ export interface SessionRecord {
   initialized: boolean
   capabilities: object | null
   logLevel: LogLevel | null
+  /** The URIs of the resources that its client subscribed to. */
+  subscriptions: readonly string[]
 }
 
 /** Sessions by id. A session that was not touched for its idle time is gone. */

@@ -1,0 +1,88 @@
+import { errorCodes } from '../errors.ts'
+import { Call, type Caller } from '../protocol/call.ts'
+import { dispatch, type Desk } from '../protocol/dispatch.ts'
+import type { Inquiry } from '../protocol/inquiry.ts'
+import { bindingOf, Rounds } from '../protocol/rounds.ts'
+import { ownerOf } from '../protocol/owner.ts'
+import type { Seal } from '../protocol/seal.ts'
+import { checkMirrors } from './agreement.ts'
+import { DirectLine } from './channel.ts'
+import type { Notice, Standalone } from './classify.ts'
+import { type Exchange, type Facts, mayStream, type Served } from './handshake.ts'
+import type { Listeners } from './listen.ts'
+import { STATELESS_REVISIONS } from './revisions.ts'
+import { capabilitiesOf, type Declared } from './capabilities.ts'
+
+export interface StatelessOptions {
+  readonly served: Served
+  readonly desk: Desk
+  readonly listeners: Listeners
+  readonly seal: Seal
+  /** Tells the states of this server from those of another that has the same keys. */
+  readonly audience: string
+}
+
+const MAY_ASK = new Set(['tools/call', 'prompts/get', 'resources/read'])
+const ASKABLE = ['elicitation', 'sampling', 'roots']
+
+/** Streamable HTTP of 2026-07-28: every request brings what it needs, and a lost connection ends it. */
+export class Stateless {
+  readonly #options: StatelessOptions
+
+  constructor (options: StatelessOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Answers a POST. Throws FST_MCP_HEADER_MISMATCH, FST_MCP_CALLS_FULL, FST_MCP_STREAMS_FULL and what the listeners throw.
+   */
+  post (inbound: Standalone | Notice, facts: Facts, exchange: Exchange): void {
+    if (inbound.kind === 'notice') return exchange.accepted()
+    const { message, envelope: { profile, capabilities, logLevel } } = inbound
+    const { request, principal } = facts
+    const { served, desk, listeners } = this.#options
+    checkMirrors(request.headers, message.method, message.params)
+    if (request.mcp !== null) request.mcp.revision = profile.revision
+    if (message.method === 'subscriptions/listen') {
+      if (!exchange.canStream()) throw new errorCodes.FST_MCP_NOT_ACCEPTABLE('text/event-stream')
+      return exchange.stream(listeners.open(message, principal))
+    }
+    if (served.calls.size >= served.limits.calls) throw new errorCodes.FST_MCP_CALLS_FULL()
+    if (mayStream(message)) served.pool.admit()
+    const outbox = exchange.outbox([message.id], false, () => new DirectLine(served.pool, () => call.abort(new errorCodes.FST_MCP_CLIENT_GONE())))
+    const caller: Caller = {
+      profile, principal, session: null, terms: { capabilities, logLevel }, request, outbox, calls: served.calls, inquiryOf: this.#inquiryOf
+    }
+    const call = new Call(message.id, message.method, message.params, caller)
+    const done = dispatch(call, desk)
+    if (!(done instanceof Promise)) return
+    served.calls.add(call, done)
+    exchange.wait()
+  }
+
+  /** Nothing is kept for a call that could not ask anything. */
+  readonly #inquiryOf = (call: Call): Inquiry | null => {
+    const { method, params, principal, capabilities } = call
+    if (!MAY_ASK.has(method)) return null
+    const isRetry = params.requestState !== undefined || params.inputResponses !== undefined
+    if (!isRetry && !ASKABLE.some(name => Object.hasOwn(capabilities, name))) return null
+    const { seal, audience } = this.#options
+    return new Rounds(seal, bindingOf(audience, ownerOf(principal), method, params), params, call)
+  }
+}
+
+/** `server/discover` names what can be used per request; sessions are found by `initialize`. */
+export function discoverResult (offered: Declared, instructions: string | undefined): object {
+  return { supportedVersions: STATELESS_REVISIONS, capabilities: capabilitiesOf(offered, true, true), ...(instructions !== undefined && { instructions }) }
+}
+
+const SERVER_INFO = 'io.modelcontextprotocol/serverInfo'
+
+/** What every result of the era says: that it is one, and who gave it. */
+export function completer (serverInfo: object): (result: object) => object {
+  return result => {
+    const { _meta, ...rest }: { _meta?: object } = result
+    return { resultType: 'complete', ...rest, _meta: { ..._meta, [SERVER_INFO]: serverInfo } }
+  }
+}
+
