@@ -76,7 +76,7 @@ export function compileSchema (schema: Schema, side: 'input' | 'output', tool: s
   } catch (thrown) {
     const cause = readable(thrown)
     const reason = String(cause instanceof Error ? cause.message : cause).slice(0, MAX_REASON_LENGTH)
-    throw new errorCodes.FST_MCP_SCHEMA_INVALID(tool, side, cause instanceof RangeError ? `its references nest too deep (${reason})` : reason, { cause })
+    throw new errorCodes.FST_MCP_SCHEMA_INVALID(tool, side, cause instanceof RangeError ? `it is too wide, or its references nest too deep (${reason})` : reason, { cause })
   }
 }
 
