@@ -1,6 +1,6 @@
-import { Ajv, type ValidateFunction } from 'ajv'
-import { Ajv2020 } from 'ajv/dist/2020.js'
-import { errorCodes } from '../errors.ts'
+import { errorCodes, readable } from '../errors.ts'
+import { copyJson } from './json-copy.ts'
+import { compileJson } from './json-schema.ts'
 
 /** A JSON Schema document. Without `$schema` it is read as 2020-12; draft-07 is served when it names itself. */
 export type JsonSchema = Record<string, unknown>
@@ -49,17 +49,15 @@ export type Verdict =
 
 /** A schema made ready once, at registration. */
 export interface CompiledSchema {
-  /** As `tools/list` shows it. */
+  /** As `tools/list` shows it: a frozen copy of what was given. */
   readonly json: JsonSchema & { readonly type?: unknown }
   readonly validate: (value: unknown) => Verdict | Promise<Verdict>
 }
 
-const ajvOptions = { strict: false, allErrors: false, validateFormats: false, coerceTypes: false, useDefaults: false, addUsedSchema: false }
-const DRAFT_07 = /^https?:\/\/json-schema\.org\/draft-07\/schema#?$/
-
 // An argument of a million wrong items must not become an answer of a million sentences.
 const MAX_ISSUES = 10
 const MAX_ISSUE_LENGTH = 200
+const MAX_REASON_LENGTH = 500
 
 function isStandard (schema: Schema): schema is StandardSchema {
   return '~standard' in schema
@@ -67,16 +65,18 @@ function isStandard (schema: Schema): schema is StandardSchema {
 
 /**
  * Makes a schema ready. `side` says which side of a transforming schema is shown to clients.
- * Throws FST_MCP_SCHEMA_INVALID when it has no JSON Schema form or is not valid itself.
+ * Throws FST_MCP_SCHEMA_INVALID when it has no JSON Schema form, is not valid itself or is beyond bounds (64 levels, 10,000 values, 256 KiB).
  */
 export function compileSchema (schema: Schema, side: 'input' | 'output', tool: string): CompiledSchema {
-  if ((typeof schema !== 'object' && typeof schema !== 'function') || schema === null || Array.isArray(schema)) {
-    throw new errorCodes.FST_MCP_SCHEMA_INVALID(tool, side, `it is ${schema === null ? 'null' : typeof schema}`)
-  }
   try {
+    if ((typeof schema !== 'object' && typeof schema !== 'function') || schema === null || Array.isArray(schema)) {
+      throw new TypeError(`it is ${schema === null ? 'null' : typeof schema}`)
+    }
     return isStandard(schema) ? compileStandard(schema, side, tool) : compileJson(schema)
-  } catch (cause) {
-    throw new errorCodes.FST_MCP_SCHEMA_INVALID(tool, side, cause instanceof Error ? cause.message : String(cause), { cause })
+  } catch (thrown) {
+    const cause = readable(thrown)
+    const reason = String(cause instanceof Error ? cause.message : cause).slice(0, MAX_REASON_LENGTH)
+    throw new errorCodes.FST_MCP_SCHEMA_INVALID(tool, side, cause instanceof RangeError ? `it is too wide, or its references nest too deep (${reason})` : reason, { cause })
   }
 }
 
@@ -85,7 +85,7 @@ function compileStandard (schema: StandardSchema, side: 'input' | 'output', tool
   if (standard.jsonSchema === undefined) {
     throw new TypeError(`${standard.vendor} gives no JSON Schema here; wrap it (Valibot: toStandardJsonSchema) or pass a JSON Schema`)
   }
-  const json = standard.jsonSchema[side]({ target: 'draft-2020-12' })
+  const json = copyJson(standard.jsonSchema[side]({ target: 'draft-2020-12' }))
   const read = (validated: Validated): Verdict => {
     if (typeof validated !== 'object' || validated === null || !('value' in validated || Array.isArray(validated.issues))) {
       throw new errorCodes.FST_MCP_SCHEMA_INVALID(tool, side, 'it gave neither a value nor issues')
@@ -112,27 +112,4 @@ function readValidated (validated: Validated): Verdict {
 function describeIssue ({ message, path }: Issue): string {
   if (path === undefined || path.length === 0) return message
   return `${path.map(part => String(typeof part === 'object' ? part.key : part)).join('.')}: ${message}`
-}
-
-let ajv2020: Ajv2020 | undefined
-let ajv07: Ajv | undefined
-
-function compileJson (schema: JsonSchema): CompiledSchema {
-  if (schema.$async === true) throw new TypeError('`$async` is not part of JSON Schema')
-  const isDraft07 = typeof schema.$schema === 'string' && DRAFT_07.test(schema.$schema)
-  // One compiler for all tools, which forgets each schema at once: two may carry the same $id, and a bad one stays bad when it comes again.
-  const ajv = isDraft07 ? (ajv07 ??= new Ajv(ajvOptions)) : (ajv2020 ??= new Ajv2020(ajvOptions))
-  let check: ValidateFunction
-  try {
-    check = ajv.compile(schema)
-  } finally {
-    ajv.removeSchema(schema)
-  }
-  return {
-    json: schema,
-    validate (value) {
-      if (check(value) === true) return { ok: true, value }
-      return { ok: false, message: ajv.errorsText(check.errors, { dataVar: 'arguments' }) }
-    }
-  }
 }
