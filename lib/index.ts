@@ -122,7 +122,8 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
 }
 
 /** Null in stateless mode. */
-function createSessions (app: FastifyInstance, { sessions, streams, subscriptions }: ResolvedOptions, store: OpenStore, pool: StreamPool): SessionHost | null {
+function createSessions (app: FastifyInstance, options: ResolvedOptions, store: OpenStore, pool: StreamPool): SessionHost | null {
+  const { sessions, streams, subscriptions } = options
   if (sessions === false) return null
   return new SessionHost({
     store,

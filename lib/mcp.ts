@@ -75,11 +75,18 @@ export class Mcp {
    * Throws FST_MCP_PROMPT_NAME_INVALID, FST_MCP_PROMPT_DUPLICATE, FST_MCP_PROMPT_INVALID and FST_MCP_SCHEMA_INVALID.
    * Specification: server/prompts.
    */
-  prompt<const Input extends Schema | undefined = undefined> (name: string, definition: PromptDefinition<Input>, get: GetPrompt<Input>): PromptHandle {
+  prompt<const Input extends Schema | undefined = undefined> (
+    name: string,
+    definition: PromptDefinition<Input>,
+    get: GetPrompt<Input>
+  ): PromptHandle {
     return this.#parts.prompts.add(name, definition, get)
   }
 
-  /** Tells whoever subscribed to a resource that its contents have changed. Throws FST_MCP_URI_INVALID. Specification: server/resources, "Subscriptions". */
+  /**
+   * Tells whoever subscribed to a resource that its contents have changed. Throws FST_MCP_URI_INVALID.
+   * Specification: server/resources, "Subscriptions".
+   */
   resourceUpdated (uri: string): void {
     this.#parts.resources.updated(uri)
   }

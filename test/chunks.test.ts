@@ -1,6 +1,6 @@
 import { ToolError } from 'fastify-mcp-sse'
 import t, { type Test } from 'tap'
-import { profileOf, type Revision } from '../lib/eras/revisions.ts'
+import { type HandshakeRevision, profileOf, type Revision } from '../lib/eras/revisions.ts'
 import { type CallToolResult, type Chunk, Collector, CONTENT_META, isContentBlock, nextAbove, Progress } from '../lib/tools/chunk.ts'
 import { Client, createApp, REVISIONS } from './client.ts'
 
@@ -191,7 +191,7 @@ t.test('audio and resource links reach old clients in a form that they can parse
   const asResource = { type: 'resource', resource: { uri: 'audio:content', mimeType: 'audio/wav', blob: 'AAAA' } }
   const titled = { ...link, title: 'The letter A' }
   const blocks = [audio, link, titled, image, embedded]
-  const expected: Record<Revision, unknown[]> = {
+  const expected: Record<HandshakeRevision, unknown[]> = {
     '2024-11-05': [asResource, text('a.txt: file:///a.txt'), text('The letter A: file:///a.txt'), image, embedded],
     '2025-03-26': [audio, text('a.txt: file:///a.txt'), text('The letter A: file:///a.txt'), image, embedded],
     '2025-06-18': blocks,
@@ -208,7 +208,7 @@ t.test('structured content stays with the revisions that know it', async t => {
   const result = { content: [text('{}')], structuredContent: { a: 1 }, isError: false, _meta: { b: 2 } }
   const { structuredContent: _, ...plain } = result
   for (const revision of REVISIONS) {
-    t.strictSame(profileOf(revision)?.convertResult(result), revision >= '2025-06-18' ? result : plain, revision)
+    t.strictSame(profileOf(revision)?.convertResult(result, false), revision >= '2025-06-18' ? result : plain, revision)
   }
 })
 

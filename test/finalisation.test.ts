@@ -6,7 +6,7 @@ import type { McpOptions, ToolContext } from 'fastify-mcp-sse'
 import { z } from 'zod'
 import type { Task } from '../lib/tools/context.ts'
 import type { RunOptions } from '../lib/tools/outcome.ts'
-import { runTool } from '../lib/tools/run.ts'
+import { runTool } from '../lib/tools/outcome.ts'
 import { Client, until } from './client.ts'
 import { DeafClient, gate, type Ongoing, type Peer, seeded, serve, type Served, SESSIONS, settles, type Transport, TRANSPORTS } from './sockets.ts'
 
@@ -369,6 +369,11 @@ t.test('a tool by itself', async t => {
     session: null,
     revision: '2025-11-25',
     tellsInputErrorsToModel: true,
+    tellsCapabilities: false,
+    hasRichForms: true,
+    inquire: async () => t.fail(),
+    once: async () => t.fail(),
+    failed: () => {},
     signal: controller.signal,
     sendProgress: () => false,
     sendLog: () => false,

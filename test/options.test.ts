@@ -31,7 +31,11 @@ t.test('without options every default holds', async t => {
     origins: [],
     streams: { keepAlive: 15_000, stall: 60_000, max: 1_000, buffer: 65_536, openAfter: 1_000, retry: 1_000 },
     sessions: { idle: 1_800_000, max: 10_000, replay: { events: 1_000, bytes: 262_144, window: 300_000 } },
-    tools: { timeout: 300_000, grace: 5_000, maxResult: 10_485_760, pageSize: 100 },
+    tools: { timeout: 300_000, grace: 5_000, maxResult: 10_485_760 },
+    lists: { pageSize: 100 },
+    cache: { ttl: 0, scope: 'private', lists: {} },
+    ask: { timeout: 600_000, ttl: 900_000, maxState: 65_536 },
+    subscriptions: { maxPerPrincipal: 16, uris: 1_000 },
     limits: { body: 4_194_304, batch: 100, id: 256, capabilities: 16_384, calls: 10_000, callsPerSession: 256, header: 1_024, depth: 64 }
   })
 })
@@ -46,7 +50,7 @@ t.test('each option takes what it should', async t => {
     ['origins', [], ['https://a.example', 'http://localhost:8080']], ['hosts', [], ['a.example:1', 'localhost', '[::1]', '[::1]:8080', '10.0.0.1']],
     ['streams.keepAlive', 10, MAX_TIMER], ['streams.stall', 10], ['streams.max', 1], ['streams.buffer', 1], ['streams.openAfter', 1], ['streams.retry', 0],
     ['sessions', false], ['sessions.idle', 2], ['sessions.max', 1], ['sessions.replay.events', 1], ['sessions.replay.bytes', 1],
-    ['sessions.replay.window', 1], ['tools.timeout', 1], ['tools.grace', 1], ['tools.maxResult', 1], ['tools.pageSize', 1],
+    ['sessions.replay.window', 1], ['tools.timeout', 1], ['tools.grace', 1], ['tools.maxResult', 1], ['lists.pageSize', 1],
     ['limits.body', 1], ['limits.batch', 1], ['limits.id', 1, 256], ['limits.header', 512], ['limits.capabilities', 1], ['limits.calls', 1], ['limits.callsPerSession', 1], ['limits.depth', 1, 1_000], ['store', store, undefined]
   ]
   for (const [name, ...values] of good) {
@@ -66,7 +70,7 @@ t.test('an option that is wrong is refused, with its name and its value', async 
     ['streams', 7, null], ['streams.keepAlive', 9, 0, -1, 1.5, NaN, Infinity, '15s', MAX_TIMER + 1], ['streams.stall', 9, '1'], ['streams.max', 0, -1, 1.5, 'many'],
     ['streams.buffer', 0], ['streams.openAfter', 0], ['streams.retry', -1], ['sessions', true, 'off'], ['sessions.idle', 1, MAX_TIMER + 1], ['sessions.max', 0],
     ['sessions.replay', 7], ['sessions.replay.events', 0], ['sessions.replay.bytes', 0.5], ['sessions.replay.window', 0],
-    ['tools.timeout', 0, MAX_TIMER + 1], ['tools.grace', 0], ['tools.maxResult', 0], ['tools.pageSize', 0, '10'],
+    ['tools.timeout', 0, MAX_TIMER + 1], ['tools.grace', 0], ['tools.maxResult', 0], ['lists.pageSize', 0, '10'],
     ['limits.body', 0], ['limits.batch', 0], ['limits.id', 0, 257], ['limits.header', 0], ['limits.depth', 0, 1_001],
     ['store', 7, null, {}, { open: true }, 'redis']
   ]

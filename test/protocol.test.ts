@@ -196,7 +196,7 @@ t.test('a cancelled call gets no answer, and its tool is told why', async t => {
 })
 
 t.test('`tools/list` gives pages in the order of names, and its cursors outlive what comes and goes', async t => {
-  const app = await createApp(t, { tools: { pageSize: 3 } })
+  const app = await createApp(t, { lists: { pageSize: 3 } })
   const client = await Client.connect(app)
   t.strictSame(await client.request('tools/list').then(({ result }) => result), { tools: [] })
   const handles = new Map(['delta', 'b', 'a.1', 'Zeta', 'c', 'a_2', 'a-3'].map(name => [name, app.mcp.tool(name, {}, () => name)]))
@@ -225,7 +225,7 @@ t.test('`tools/list` gives pages in the order of names, and its cursors outlive 
 })
 
 t.test('a page that ends with the last tool has no cursor', async t => {
-  const app = await createApp(t, { tools: { pageSize: 2 } })
+  const app = await createApp(t, { lists: { pageSize: 2 } })
   app.mcp.tool('a', {}, () => 'x')
   app.mcp.tool('b', {}, () => 'x')
   const { result } = await (await Client.connect(app)).request('tools/list')

@@ -13,7 +13,7 @@ export interface StoreUnderTest {
 const LIMITS: StoreLimits = { idle: 1_000, max: 3, replay: { events: 6, bytes: 10_000, window: 500 } }
 
 function record (id: string, extra: Partial<SessionRecord> = {}): SessionRecord {
-  return { id, principal: null, transport: 'http', revision: '2025-11-25', initialized: true, capabilities: {}, logLevel: null, ...extra }
+  return { id, principal: null, transport: 'http', revision: '2025-11-25', initialized: true, capabilities: {}, logLevel: null, subscriptions: [], ...extra }
 }
 
 /** What every store must do, whatever it is made of: the contract of `Store`. */

@@ -111,7 +111,7 @@ const WAV = 'UklGRiQAAAA='
 
 async function serve (t: Test): Promise<FastifyInstance> {
   const app = await createApp(t, {
-    title: 'A title', instructions: 'Read this first.', tools: { pageSize: 2, maxResult: 10_000 }, streams: { retry: 10 }
+    title: 'A title', instructions: 'Read this first.', lists: { pageSize: 2 }, tools: { maxResult: 10_000 }, streams: { retry: 10 }
   })
   app.mcp.tool('blocks', {
     title: 'Blocks',

@@ -17,7 +17,7 @@ import { type HandshakeRevision, negotiate, type Profile, profileOf, REVISIONS }
 import type { SessionHost } from './session.ts'
 
 /** How the server introduces itself: `Implementation` of the latest revision. */
-export type Identity = Readonly<Record<string, unknown>> & { readonly name: string, readonly version: string }
+type Identity = Readonly<Record<string, unknown>> & { readonly name: string, readonly version: string }
 
 /** What the eras of the handshake share: one server's sessions, methods and streams. */
 export interface Served {

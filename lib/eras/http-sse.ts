@@ -7,8 +7,8 @@ import type { Channel } from './channel.ts'
 import type { Inbound, Initialize, Messages } from './classify.ts'
 import { readEventId } from './event-id.ts'
 import {
-  checkMessages, type Exchange, type Facts, initializeResult, inquiryFor, newSession, newSessionId, profileFor, readInitialize, type Served, startCalls, takeNotifications,
-  takeResponses
+  checkMessages, type Exchange, type Facts, initializeResult, inquiryFor, newSession, newSessionId, profileFor, readInitialize, type Served,
+  startCalls, takeNotifications, takeResponses
 } from './handshake.ts'
 import { resume } from './resume.ts'
 import type { SessionHost } from './session.ts'
@@ -133,8 +133,9 @@ export class HttpSse {
     const { calls } = this.#served
     const { principal, request } = facts
     this.#sessions.live(session).principal = principal
-    const caller = { profile, principal, session, terms: null, request, outbox: outboxOf(channel), calls, inquiryOf: inquiryFor(this.#served, session) }
-    startCalls(this.#served, messages, caller, [])
+    const outbox = outboxOf(channel)
+    const inquiryOf = inquiryFor(this.#served, session)
+    startCalls(this.#served, messages, { profile, principal, session, terms: null, request, outbox, calls, inquiryOf }, [])
   }
 }
 

@@ -10,7 +10,7 @@ export type HandshakeRevision = typeof REVISIONS[number]
 export type Revision = HandshakeRevision | typeof STATELESS_REVISIONS[number]
 
 /** What a client can be asked for: nothing, a form, or a form and a URL. */
-export type Elicits = 'nothing' | 'form' | 'url'
+type Elicits = 'nothing' | 'form' | 'url'
 
 type Fields = Readonly<Record<string, unknown>>
 

@@ -73,7 +73,8 @@ export class Stateless {
 
 /** `server/discover` names what can be used per request; sessions are found by `initialize`. */
 export function discoverResult (offered: Declared, instructions: string | undefined): object {
-  return { supportedVersions: STATELESS_REVISIONS, capabilities: capabilitiesOf(offered, true, true), ...(instructions !== undefined && { instructions }) }
+  const capabilities = capabilitiesOf(offered, true, true)
+  return { supportedVersions: STATELESS_REVISIONS, capabilities, ...(instructions !== undefined && { instructions }) }
 }
 
 const SERVER_INFO = 'io.modelcontextprotocol/serverInfo'
@@ -85,4 +86,3 @@ export function completer (serverInfo: object): (result: object) => object {
     return { resultType: 'complete', ...rest, _meta: { ..._meta, [SERVER_INFO]: serverInfo } }
   }
 }
-

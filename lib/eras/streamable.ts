@@ -10,8 +10,8 @@ import { type Channel, DirectLine, type Line } from './channel.ts'
 import type { Inbound, Initialize, Messages } from './classify.ts'
 import { nameStream, readEventId } from './event-id.ts'
 import {
-  checkMessages, type Exchange, type Facts, initializeResult, inquiryFor, mayStream, newSession, newSessionId, profileFor, readInitialize, type Served, startCalls,
-  takeNotifications, takeResponses
+  checkMessages, type Exchange, type Facts, initializeResult, inquiryFor, mayStream, newSession, newSessionId, profileFor, readInitialize,
+  type Served, startCalls, takeNotifications, takeResponses
 } from './handshake.ts'
 import { resume } from './resume.ts'
 import type { Profile } from './revisions.ts'

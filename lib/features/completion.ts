@@ -63,21 +63,27 @@ export function readCompletion ({ ref, argument, context }: Readonly<Record<stri
 }
 
 /** Answers `completion/complete` (server/utilities/completion). Throws FST_MCP_PARAMS_INVALID for an argument that does not exist. */
-export async function complete (completers: Completers, names: readonly string[], { name, value, others }: CompletionRequest, task: Task): Promise<object> {
+export async function complete (completers: Completers, names: readonly string[], wanted: CompletionRequest, task: Task): Promise<object> {
+  const { name, value, others } = wanted
   if (!names.includes(name)) throw new errorCodes.FST_MCP_PARAMS_INVALID(`there is no argument "${name}"`)
   const completer = completers.get(name) ?? []
   const context = { arguments: others, principal: task.principal, request: task.request, signal: task.signal }
   const found = typeof completer === 'function' ? await ask(completer, value, context) : completer.filter(choice => choice.startsWith(value))
-  const { values, total, hasMore }: Partial<Exclude<Completions, readonly string[]>> = Array.isArray(found) ? { values: found, total: found.length } : Object(found)
+  const { values, total, hasMore }: Loose = Array.isArray(found) ? { values: found, total: found.length } : Object(found)
   if (!isStrings(values)) throw new errorCodes.FST_MCP_HANDLER_FAILED('a completer must give an array of strings')
-  const isCut = values.length > MAX_VALUES
   return {
     completion: {
       values: values.slice(0, MAX_VALUES),
       ...(Number.isInteger(total) && { total }),
-      hasMore: isCut || hasMore === true
+      hasMore: values.length > MAX_VALUES || hasMore === true
     }
   }
+}
+
+interface Loose {
+  values?: unknown
+  total?: unknown
+  hasMore?: unknown
 }
 
 async function ask (completer: Exclude<Completer, readonly string[]>, value: string, context: CompletionContext): Promise<Completions> {

@@ -1,11 +1,12 @@
+import { z } from 'zod'
 import { errorCodes } from '../errors.ts'
 import type { ContentBlock } from '../tools/chunk.ts'
 import type { ToolContext } from '../tools/context.ts'
-import type { GetPromptResult, PromptMessage, PromptOptions } from '../tools/prompting.ts'
+import type { PromptMessage, PromptOptions } from '../tools/prompting.ts'
 import { compileSchema, type InferOutput, type JsonSchema, type Schema } from '../tools/schema.ts'
 import { type Completer, type Completers, readCompleters } from './completion.ts'
 import type { Offer } from './registry.ts'
-import { checkTimeout, readShown, type Shown } from './shown.ts'
+import { checkTimeout, readShown, type Shown, shownFields } from './shown.ts'
 import type { HandlerLimits } from './tool.ts'
 
 /** What a prompt is, beside its messages. */
@@ -23,9 +24,12 @@ export interface PromptDefinition<Input extends Schema | undefined = Schema | un
 
 type NamesOf<Input> = Input extends Schema ? Extract<keyof InferOutput<Input>, string> : never
 
-type PromptReturn = string | ContentBlock | PromptMessage | readonly (string | ContentBlock | PromptMessage)[] | {
+/** One message; text and content blocks are what the user says. */
+type Said = string | ContentBlock | PromptMessage
+
+type PromptReturn = Said | readonly Said[] | {
   description?: string
-  messages: readonly (string | ContentBlock | PromptMessage)[]
+  messages: readonly Said[]
   _meta?: Record<string, unknown>
 }
 
@@ -33,7 +37,7 @@ type PromptReturn = string | ContentBlock | PromptMessage | readonly (string | C
 export type GetPrompt<Input extends Schema | undefined> = (
   args: Input extends Schema ? InferOutput<Input> : Record<string, never>,
   context: ToolContext
-) => PromptReturn | Promise<PromptReturn> | AsyncGenerator<string | ContentBlock | PromptMessage, PromptReturn | void> | Generator<string | ContentBlock | PromptMessage, PromptReturn | void>
+) => PromptReturn | Promise<PromptReturn> | AsyncGenerator<Said, PromptReturn | void> | Generator<Said, PromptReturn | void>
 
 /** A prompt as it is registered. */
 export interface Prompt extends Offer {
@@ -43,6 +47,7 @@ export interface Prompt extends Offer {
 }
 
 const NO_INPUT: JsonSchema = { type: 'object' }
+const shownSchema = z.strictObject(shownFields)
 const HINTS = new Map([['arguments', 'use `input`'], ['argsSchema', 'use `input`']])
 
 /** Makes a prompt ready. Throws FST_MCP_PROMPT_INVALID and FST_MCP_SCHEMA_INVALID. */
@@ -50,7 +55,7 @@ export function buildPrompt (name: string, definition: PromptDefinition, handler
   const refuse = (reason: string): Error => new errorCodes.FST_MCP_PROMPT_INVALID(name, reason)
   if (typeof handler !== 'function') throw refuse(`its handler must be a function, got ${typeof handler}`)
   const { input = NO_INPUT, complete, timeout = limits.timeout, ...rest } = definition
-  const { visible, shown } = readShown(rest, {}, HINTS, refuse)
+  const { visible, shown } = readShown(rest, shownSchema, HINTS, refuse)
   const compiled = compileSchema(input, 'input', name)
   if (compiled.json.type !== 'object') throw new errorCodes.FST_MCP_SCHEMA_INVALID(name, 'input', 'its root must have type "object"')
   const args = argumentsIn(compiled.json)
@@ -61,7 +66,13 @@ export function buildPrompt (name: string, definition: PromptDefinition, handler
     names: args.map(argument => argument.name),
     completers: readCompleters(complete, args.map(argument => argument.name), refuse),
     run: {
-      name, handler, input: compiled, description: shown.description, timeout: checkTimeout(timeout, refuse), grace: limits.grace, maxResult: limits.maxResult
+      name,
+      handler,
+      input: compiled,
+      description: shown.description,
+      timeout: checkTimeout(timeout, refuse),
+      grace: limits.grace,
+      maxResult: limits.maxResult
     }
   }
 }

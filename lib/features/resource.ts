@@ -5,7 +5,7 @@ import type { ReadContext, ToolContext } from '../tools/context.ts'
 import type { ReadOptions, ReadResourceResult, ResourcePart } from '../tools/read.ts'
 import { type Completer, type Completers, readCompleters } from './completion.ts'
 import type { CacheHint, Offer } from './registry.ts'
-import { type Annotations, annotationsSchema, checkTimeout, readShown, type Shown } from './shown.ts'
+import { type Annotations, annotationsSchema, checkTimeout, readShown, type Shown, shownFields } from './shown.ts'
 import type { HandlerLimits } from './tool.ts'
 import type { UriTemplate, Variables, VariablesOf } from './uri-template.ts'
 
@@ -40,12 +40,17 @@ export interface TemplateDefinition<Names extends string = string> extends Omit<
 /** What the `list` of a template knows. */
 export type ListContext = Pick<ToolContext, 'principal' | 'request' | 'signal'>
 
-type ReadReturn = string | Uint8Array | NodeJS.ReadableStream | ResourcePart | readonly (string | ResourcePart)[] | ReadResourceResult | null | undefined
+type Piece = string | Uint8Array | ResourcePart
 
-/** Gives what a resource holds: text, bytes, a Node `Readable`, parts, or nothing when there is no such resource. A generator gives it piece by piece. */
+type ReadReturn = Piece | NodeJS.ReadableStream | readonly (string | ResourcePart)[] | ReadResourceResult | null | undefined
+
+/**
+ * Gives what a resource holds: text, bytes, a Node `Readable`, parts, or nothing when there is no such resource.
+ * A generator gives it piece by piece.
+ */
 export type Read<Uri extends string> = (variables: VariablesOf<Uri>, context: ReadContext) =>
   | ReadReturn | Promise<ReadReturn>
-  | AsyncGenerator<string | Uint8Array | ResourcePart, ReadReturn | void> | Generator<string | Uint8Array | ResourcePart, ReadReturn | void>
+  | AsyncGenerator<Piece, ReadReturn | void> | Generator<Piece, ReadReturn | void>
 
 /** A resource or a template as it is registered. */
 export interface Resource extends Offer {
@@ -68,14 +73,17 @@ export interface Found {
 
 const cacheFields = z.strictObject({ ttl: z.int().min(0).optional(), scope: z.enum(['public', 'private']).optional() })
 
-const fields = {
+const commonFields = {
+  ...shownFields,
   name: z.string().min(1).optional(),
   mimeType: z.string().min(1).optional(),
-  annotations: annotationsSchema.optional(),
-  cache: cacheFields.optional()
+  annotations: annotationsSchema.optional()
 }
+const size = z.int().min(0).optional()
 
-const listedSchema = z.looseObject({ uri: z.string(), name: z.string().min(1).optional() })
+const templateSchema = z.strictObject({ ...commonFields, cache: cacheFields.optional() })
+const resourceSchema = z.strictObject({ ...commonFields, cache: cacheFields.optional(), size })
+const listedSchema = z.strictObject({ ...commonFields, uri: z.string(), size })
 
 const HINTS = new Map([['uri', 'it is the first argument'], ['uriTemplate', 'it is the first argument']])
 
@@ -94,7 +102,7 @@ function isHandler (value: unknown): value is ReadOptions['handler'] {
 export function buildResource (uri: string, definition: ResourceDefinition, handler: unknown, limits: HandlerLimits): Resource {
   const refuse = (reason: string): Error => new errorCodes.FST_MCP_RESOURCE_INVALID(uri, reason)
   const { timeout: _, ...rest } = definition
-  const { visible, shown: { cache = {}, name = uri, ...shown } } = readShown(rest, { ...fields, size: z.int().min(0).optional() }, HINTS, refuse)
+  const { visible, shown: { cache = {}, name = uri, ...shown } } = readShown(rest, resourceSchema, HINTS, refuse)
   return { key: uri, visible, listing: Object.freeze({ uri, name, ...shown }), cache, read: buildRead(definition, handler, limits, refuse) }
 }
 
@@ -104,7 +112,7 @@ export function buildTemplate (template: UriTemplate, definition: TemplateDefini
   const refuse = (reason: string): Error => new errorCodes.FST_MCP_RESOURCE_INVALID(key, reason)
   const { timeout: _, list, complete, ...rest } = definition
   if (list !== undefined && typeof list !== 'function') throw refuse('`list` must be a function')
-  const { visible, shown: { cache = {}, name = key, ...shown } } = readShown(rest, fields, HINTS, refuse)
+  const { visible, shown: { cache = {}, name = key, ...shown } } = readShown(rest, templateSchema, HINTS, refuse)
   return {
     key,
     visible,
@@ -120,11 +128,7 @@ export function buildTemplate (template: UriTemplate, definition: TemplateDefini
 /** What the `list` of a template gave, as `resources/list` shows it. Throws FST_MCP_RESOURCE_INVALID. */
 export function listingOf (template: Template, given: unknown): Pick<Offer, 'key' | 'listing'> {
   const refuse = (reason: string): Error => new errorCodes.FST_MCP_RESOURCE_INVALID(template.key, reason)
-  const parsed = listedSchema.safeParse(given)
-  if (!parsed.success) throw refuse('its `list` gave a resource without the string `uri`')
-  const { uri, name = uri, ...rest } = parsed.data
-  const { shown } = readShown(rest, { mimeType: fields.mimeType, annotations: fields.annotations, size: z.int().min(0).optional() }, HINTS, refuse)
-  const { mimeType } = template.read
+  if (typeof given !== 'object' || given === null) throw refuse('its `list` gave something other than a resource')
+  const { shown: { uri, name = uri, mimeType = template.read.mimeType, ...shown } } = readShown(given, listedSchema, HINTS, refuse)
   return { key: uri, listing: { uri, name, ...(mimeType !== undefined && { mimeType }), ...shown } }
 }
-

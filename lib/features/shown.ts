@@ -25,24 +25,28 @@ export const annotationsSchema = z.strictObject({
 })
 
 /** Checked at registration, so that no client refuses a whole list for one entry. */
-const shownFields = {
+export const shownFields = {
   title: z.string().optional(),
   description: z.string().optional(),
   icons: z.array(z.looseObject({ src: z.string() })).optional(),
   _meta: z.record(z.string(), z.unknown()).optional()
 }
 
-const controls = {
+const controlsSchema = z.looseObject({
   visible: z.custom<Visible>(value => value === undefined || typeof value === 'function', 'must be a function').optional(),
   enabled: z.boolean().optional()
-}
+})
 
-/** What clients see of a definition: the common fields and `fields`. `refuse` makes the error for what is wrong. */
-export function readShown<Fields extends z.ZodRawShape> (given: object, fields: Fields, hints: ReadonlyMap<string, string>, refuse: (reason: string) => Error) {
-  const parsed = z.strictObject({ ...shownFields, ...controls, ...fields }).safeParse(given)
-  if (!parsed.success) throw refuse(parsed.error.issues.map(issue => describe(issue, hints)).join('; '))
-  const { visible, enabled: _, ...shown } = parsed.data
-  return { visible, shown }
+/** What clients see of a definition: the common fields and those of `schema`. `refuse` makes the error for what is wrong. */
+export function readShown<Fields extends object> (
+  given: object, schema: z.ZodType<Fields>, hints: ReadonlyMap<string, string>, refuse: (reason: string) => Error
+): { visible: Visible | undefined, shown: Fields } {
+  const read = <T>(parsed: z.ZodSafeParseResult<T>): T => {
+    if (parsed.success) return parsed.data
+    throw refuse(parsed.error.issues.map(issue => describe(issue, hints)).join('; '))
+  }
+  const { visible, enabled: _, ...rest } = read(controlsSchema.safeParse(given))
+  return { visible, shown: read(schema.safeParse(rest)) }
 }
 
 function describe (issue: z.core.$ZodIssue, hints: ReadonlyMap<string, string>): string {

@@ -7,10 +7,12 @@ import type { RunOptions } from '../tools/outcome.ts'
 import { type CompiledSchema, compileSchema, type InferInput, type InferOutput, type JsonSchema, type Schema } from '../tools/schema.ts'
 import { type MirroredParam, mirroredParams } from './mirrors.ts'
 import type { Offer } from './registry.ts'
-import { checkTimeout, readShown, type Shown } from './shown.ts'
+import { checkTimeout, readShown, type Shown, shownFields } from './shown.ts'
+
+type Given = Schema | undefined
 
 /** What a tool is, beside what it does. */
-export interface ToolDefinition<Input extends Schema | undefined = Schema | undefined, Output extends Schema | undefined = Schema | undefined> extends Shown {
+export interface ToolDefinition<Input extends Given = Given, Output extends Given = Given> extends Shown {
   /** The schema of the arguments: any Standard Schema with JSON Schema (zod 4, ArkType, Valibot) or a JSON Schema. Its root is an object. */
   input?: Input
   /** The schema of the returned value, which becomes `structuredContent`. */
@@ -58,7 +60,8 @@ export interface Tool extends Offer {
 
 const NO_INPUT: JsonSchema = { type: 'object', additionalProperties: false }
 
-const fields = {
+const shownSchema = z.strictObject({
+  ...shownFields,
   annotations: z.strictObject({
     title: z.string().optional(),
     readOnlyHint: z.boolean().optional(),
@@ -66,7 +69,7 @@ const fields = {
     idempotentHint: z.boolean().optional(),
     openWorldHint: z.boolean().optional()
   }).optional()
-}
+})
 
 const HINTS = new Map([['inputSchema', 'use `input`'], ['outputSchema', 'use `output`'], ['parameters', 'use `input`']])
 
@@ -77,7 +80,7 @@ export function buildTool (name: string, definition: ToolDefinition, handler: Ru
   const { input = NO_INPUT, output, collect = true, timeout = limits.timeout, ...rest } = definition
   if (typeof collect !== 'boolean') throw refuse(`\`collect\` must be a boolean, got ${String(collect)}`)
   checkTimeout(timeout, refuse)
-  const { visible, shown } = readShown(rest, fields, HINTS, refuse)
+  const { visible, shown } = readShown(rest, shownSchema, HINTS, refuse)
   const compiled = compileSchema(input, 'input', name)
   if (compiled.json.type !== 'object') {
     throw new errorCodes.FST_MCP_SCHEMA_INVALID(name, 'input', 'its root must have type "object"; wrap fields in one, such as `z.object({ … })`')

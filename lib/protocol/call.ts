@@ -26,7 +26,7 @@ export interface Outbox {
 }
 
 /** What a client said of itself with this one request (2026-07-28). */
-export interface Terms {
+interface Terms {
   readonly capabilities: object
   /** Null: no log messages at all. */
   readonly logLevel: LogLevel | null

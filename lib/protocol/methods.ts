@@ -11,7 +11,7 @@ import type { Call } from './call.ts'
 import { ownerOf } from './owner.ts'
 
 /** What answers one JSON-RPC method: a result, at once or later. */
-export type Method = (call: Call) => Awaitable<object>
+type Method = (call: Call) => Awaitable<object>
 
 export type Methods = ReadonlyMap<string, Method>
 
@@ -23,7 +23,7 @@ export interface SessionMemory {
   unsubscribe (session: SessionRecord, uri: string): Awaitable<void>
 }
 
-export interface CacheHints extends CacheHint {
+interface CacheHints extends CacheHint {
   /** By the name of a list, or `discover`. */
   readonly lists: Readonly<Record<string, Partial<CacheHint>>>
 }
@@ -39,7 +39,7 @@ export interface Offered {
 }
 
 /** `ttlMs` and `cacheScope` (2026-07-28, server/utilities/caching). */
-export function hintOf ({ ttl, scope }: CacheHint): object {
+function hintOf ({ ttl, scope }: CacheHint): object {
   return { ttlMs: ttl, cacheScope: scope }
 }
 
@@ -97,6 +97,8 @@ function createShared ({ tools, prompts, resources, cache }: Offered): [string, 
       const result = await resources.read(found, call)
       if (!call.profile.isStateless) return result
       const own = { ...cache, ...cache.lists.read, ...found.resource.cache }
+      // What the client's own answers made is nobody else's, and holds for this once.
+      if (call.params.inputResponses !== undefined) return { ...result, ...hintOf({ ttl: 0, scope: 'private' }) }
       return { ...result, ...hintOf(found.resource.visible === undefined ? own : { ...own, scope: 'private' }) }
     }],
     ['completion/complete', call => {
@@ -150,4 +152,3 @@ export function createStandaloneMethods (offered: Offered, discover: () => objec
     ['server/discover', () => ({ ...discover(), ...hintOf({ ...cache, ...cache.lists.discover }) })]
   ])
 }
-

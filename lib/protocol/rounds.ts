@@ -113,9 +113,7 @@ export class Rounds implements Inquiry {
 
   #endFailed (error: unknown): object {
     // What the handler made of the end of its run is of no interest, but for what the client or its author must mend.
-    const isOver = this.#required.size === 0 || error instanceof errorCodes.FST_MCP_RERUN_DIFFERS || error instanceof errorCodes.FST_MCP_CLIENT_GONE ||
-      error instanceof errorCodes.FST_MCP_CLOSING
-    if (isOver) throw error
+    if (this.#required.size === 0 || isFinal(error)) throw error
     return this.#end({})
   }
 
@@ -139,6 +137,12 @@ export class Rounds implements Inquiry {
   #differs (what: string): Error {
     return new errorCodes.FST_MCP_RERUN_DIFFERS(what)
   }
+}
+
+/** Whether nobody waits for the next run. */
+function isFinal (error: unknown): boolean {
+  return error instanceof errorCodes.FST_MCP_RERUN_DIFFERS || error instanceof errorCodes.FST_MCP_CLIENT_GONE ||
+    error instanceof errorCodes.FST_MCP_CLOSING
 }
 
 /** What a state belongs to: nobody else, no other method and no other arguments may use it. */

@@ -132,7 +132,7 @@ export function check (schema: CompiledSchema, value: unknown): Verdict | Promis
   }
 }
 
-export function breakDown (error: unknown): never {
+function breakDown (error: unknown): never {
   throw new errorCodes.FST_MCP_INTERNAL({ cause: readable(error) })
 }
 

@@ -4,9 +4,8 @@ import { errorCodes } from '../errors.ts'
 import type { Room } from '../sse/stream.ts'
 import { type ContentBlock, isContentBlock, Progress } from './chunk.ts'
 import { type Task, ToolContext } from './context.ts'
-import { check } from './outcome.ts'
+import { check, logFailure } from './outcome.ts'
 import { tellFailure } from './read.ts'
-import { logFailure } from './outcome.ts'
 import { type Job, run } from './run.ts'
 import type { CompiledSchema, Verdict } from './schema.ts'
 import { Pace } from './turn.ts'
@@ -93,7 +92,7 @@ class Prompting implements Job<GetPromptResult> {
   }
 
   finish (returned: unknown): GetPromptResult {
-    const { messages = returned, description = this.#options.description, _meta }: Partial<GetPromptResult> = isResult(returned) ? returned : {}
+    const { messages, description = this.#options.description, _meta }: Loose = isResult(returned) ? returned : { messages: returned }
     if (Array.isArray(messages)) messages.forEach(message => this.#add(message))
     else if (messages !== undefined && messages !== null) this.#add(messages)
     return { ...(description !== undefined && { description }), messages: this.#messages, ...(_meta && { _meta }) }
@@ -109,6 +108,12 @@ class Prompting implements Job<GetPromptResult> {
   }
 }
 
-function isResult (value: unknown): value is GetPromptResult {
+interface Loose {
+  messages: unknown
+  description?: string | undefined
+  _meta?: Record<string, unknown> | undefined
+}
+
+function isResult (value: unknown): value is Loose {
   return typeof value === 'object' && value !== null && 'messages' in value && Array.isArray(value.messages)
 }
