@@ -1,33 +1,14 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import type { Served } from './eras/handshake.ts'
-import { HttpSse } from './eras/http-sse.ts'
-import { Listeners } from './eras/listen.ts'
-import { SessionHost } from './eras/session.ts'
-import { completer, discoverResult, Stateless } from './eras/stateless.ts'
-import { Streamable } from './eras/streamable.ts'
 import { errorCodes } from './errors.ts'
-import { Cursors } from './features/cursor.ts'
-import { Prompts } from './features/prompts.ts'
-import type { ListName } from './features/registry.ts'
-import { Resources } from './features/resources.ts'
-import { type IsSeen, Subscriptions } from './features/subscriptions.ts'
-import { Tools } from './features/tools.ts'
 import { OpenResponses } from './http/answer.ts'
 import { createAuthenticate } from './http/auth.ts'
 import { createGuard } from './http/guard.ts'
 import { registerRoutes, type RequestMcp } from './http/routes.ts'
 import { Mcp } from './mcp.ts'
-import { type McpOptions, type ResolvedOptions, resolveOptions } from './options.ts'
-import { Hooks } from './protocol/hooks.ts'
-import { CallsInProgress } from './protocol/in-progress.ts'
-import { createSessionMethods, createStandaloneMethods, type Offered } from './protocol/methods.ts'
-import { Questions } from './protocol/questions.ts'
-import { randomKey, Seal } from './protocol/seal.ts'
-import { StreamPool } from './sse/pool.ts'
-import { memoryStore } from './store/memory.ts'
-import type { OpenStore } from './store/store.ts'
+import { type McpOptions, resolveOptions } from './options.ts'
 import { closeServer } from './ops/close.ts'
+import { createServer } from './assembly.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -43,65 +24,12 @@ declare module 'fastify' {
 async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
   const options = resolveOptions(given)
   if (Object.hasOwn(app, 'mcp')) throw new errorCodes.FST_MCP_ALREADY_REGISTERED()
-  const { name, version, title, description, websiteUrl, icons, instructions, prefix, paths, auth, hosts, origins, streams, limits } = options
-  const identity = defined({ name, version, title, description, websiteUrl, icons })
-
-  const calls = new CallsInProgress()
-  const pool = new StreamPool(streams)
+  const { prefix, paths, auth, hosts, origins, streams, limits } = options
+  const server = createServer(options, app.log)
+  const { pool, sessions, stateless, streamable, httpSse } = server
   const responses = new OpenResponses()
-  const store = (options.store ?? memoryStore()).open(options.sessions || NO_SESSIONS)
-  const subscriptions = new Subscriptions()
-  const hooks = new Hooks()
-  const questions = new Questions(options.ask.timeout)
-  const sessions = createSessions(app, options, store, pool)
-  if (sessions !== null) subscriptions.add(sessions)
 
-  const offered = createOffered(app, options, subscriptions, sessions)
-  const { tools, prompts, resources } = offered
-  const complete = completer(identity)
-  const served: Served = {
-    identity,
-    instructions,
-    offered,
-    desk: { methods: createSessionMethods(offered), hooks, complete: result => result },
-    questions,
-    sessions,
-    pool,
-    calls,
-    retry: streams.retry,
-    limits
-  }
-  const listeners = new Listeners({
-    pool,
-    subscriptions,
-    complete,
-    limits: options.subscriptions,
-    declares: list => list === 'tools' || (list === 'prompts' ? prompts.registry.wasUsed : resources.wasUsed),
-    knows: (uri, principal) => resources.find(uri, principal) !== undefined
-  })
-  const discover = (): object => discoverResult(offered, instructions)
-  const stateless = new Stateless({
-    served,
-    desk: { methods: createStandaloneMethods(offered, discover), hooks, complete },
-    listeners,
-    seal: new Seal({ keys: options.ask.keys ?? [randomKey()], ttl: options.ask.ttl, maxBytes: options.ask.maxState }),
-    audience: `${prefix}${paths.mcp} ${name}`
-  })
-
-  app.decorate('mcp', new Mcp({
-    tools,
-    prompts,
-    resources,
-    hooks,
-    stats: () => ({
-      sessions: store.sessions.size,
-      streams: pool.size,
-      calls: calls.size,
-      subscriptions: listeners.size,
-      questions: questions.size,
-      abandoned: calls.abandoned
-    })
-  }))
+  app.decorate('mcp', new Mcp(server))
   if (!app.hasRequestDecorator('mcp')) app.decorateRequest('mcp', null)
 
   app.register(async scope => registerRoutes(scope, {
@@ -113,51 +41,13 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
     responses,
     pool,
     stateless,
-    streamable: new Streamable(served),
-    httpSse: sessions === null ? null : new HttpSse(served, sessions),
+    streamable,
+    httpSse,
     sessions
   }), { prefix })
 
-  app.addHook('preClose', () => closeServer({ calls, sessions, listeners, pool, responses, store }))
+  app.addHook('preClose', () => closeServer({ ...server, responses }))
 }
-
-/** Null in stateless mode. */
-function createSessions (app: FastifyInstance, options: ResolvedOptions, store: OpenStore, pool: StreamPool): SessionHost | null {
-  const { sessions, streams, subscriptions } = options
-  if (sessions === false) return null
-  return new SessionHost({
-    store,
-    pool,
-    idle: sessions.idle,
-    window: sessions.replay.window,
-    retry: streams.retry,
-    uris: subscriptions.uris,
-    onError: err => app.log.error({ err }, 'the store failed')
-  })
-}
-
-/** What the server offers, with nothing in it yet. */
-function createOffered (app: FastifyInstance, options: ResolvedOptions, subscriptions: Subscriptions, sessions: SessionHost | null): Offered {
-  const { name, version, tools: limits, lists: { pageSize }, cache, ask } = options
-  // Any node reads the cursors of another.
-  const cursors = new Cursors(ask.keys?.[0] ?? `${name} ${version}`)
-  const onError = (err: unknown): void => app.log.error({ err }, '`visible` failed, and so hid what it belongs to')
-  const registry = (list: ListName) => ({ cursors, pageSize, onError, onChange: (isSeen: IsSeen) => subscriptions.listChanged(list, isSeen) })
-  const resources: Resources = new Resources(limits, {
-    ...registry('resources'),
-    maxUri: options.limits.uri,
-    onUpdate: uri => subscriptions.updated(uri, principal => resources.find(uri, principal) !== undefined)
-  })
-  return { tools: new Tools(limits, registry('tools')), prompts: new Prompts(limits, registry('prompts')), resources, cache, memory: sessions }
-}
-
-function defined<T extends object> (fields: T): T {
-  // Nothing but what is undefined is left out, so the type stays.
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as T
-}
-
-/** Stateless mode keeps nothing, whatever the store. */
-const NO_SESSIONS = { idle: 1, max: 1, replay: { events: 1, bytes: 1, window: 1 } }
 
 /**
  * Hosts an MCP server on a Fastify app: `await app.register(mcp, { name: 'docs', version: '1.0.0' })`, then `app.mcp.tool(…)`.

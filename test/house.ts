@@ -4,7 +4,8 @@ import ts from 'typescript'
 
 // Which room may import which. Its own room and `errors` are open to every room but `errors` itself; `index` may import anything.
 const arrows: Record<string, string[]> = {
-  index: ['mcp', 'options', 'http', 'eras', 'protocol', 'features', 'tools', 'sse', 'store', 'ops'],
+  index: ['assembly', 'mcp', 'options', 'http', 'eras', 'protocol', 'features', 'tools', 'sse', 'store', 'ops'],
+  assembly: ['eras', 'protocol', 'features', 'sse', 'store'],
   mcp: ['features', 'tools'],
   options: [],
   http: ['eras', 'protocol', 'features', 'tools', 'sse', 'store', 'options', 'ops'],

@@ -23,7 +23,7 @@ export interface Envelope {
 
 /** Whether a header MCP-Protocol-Version names a revision whose requests stand for themselves. Revisions are dates, so they compare as strings. */
 export function isStatelessVersion (version: string | undefined): boolean {
-  return version !== undefined && DATE.test(version) && version >= STATELESS_REVISIONS[0]
+  return version !== undefined && version >= STATELESS_REVISIONS[0] && DATE.test(version)
 }
 
 /** Whether a message claims to stand for itself. */

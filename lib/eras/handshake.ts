@@ -27,6 +27,7 @@ export interface Served {
   /** What answers the methods of the handshake revisions. */
   readonly desk: Desk
   readonly questions: Questions
+  readonly inquiryOf: Caller['inquiryOf']
   /** Null in stateless mode. */
   readonly sessions: SessionHost | null
   readonly pool: StreamPool
@@ -124,9 +125,9 @@ export function mayStream (message: Message): boolean {
 
 const STREAMING = new Set(['tools/call', 'prompts/get', 'resources/read'])
 
-/** How the requests of a POST ask their client: through its session. */
-export function inquiryFor ({ questions }: Served, session: SessionRecord | null): Caller['inquiryOf'] {
-  return call => session === null ? null : new SessionInquiry(questions, call, session.id)
+/** How the calls of the handshake revisions ask their client: through its session. */
+export function sessionInquiries (questions: Questions): Caller['inquiryOf'] {
+  return call => call.session === null ? null : new SessionInquiry(questions, call, call.session.id)
 }
 
 /** Starts the requests of one POST. True when one of them is still at work. */

@@ -7,7 +7,7 @@ import type { Channel } from './channel.ts'
 import type { Inbound, Initialize, Messages } from './classify.ts'
 import { readEventId } from './event-id.ts'
 import {
-  checkMessages, type Exchange, type Facts, initializeResult, inquiryFor, newSession, newSessionId, profileFor, readInitialize, type Served,
+  checkMessages, type Exchange, type Facts, initializeResult, newSession, newSessionId, profileFor, readInitialize, type Served,
   startCalls, takeNotifications, takeResponses
 } from './handshake.ts'
 import { resume } from './resume.ts'
@@ -130,11 +130,10 @@ export class HttpSse {
     takeNotifications(this.#served, messages, session)
     takeResponses(this.#served, messages, session)
     exchange.accepted()
-    const { calls } = this.#served
+    const { calls, inquiryOf } = this.#served
     const { principal, request } = facts
     this.#sessions.live(session).principal = principal
     const outbox = outboxOf(channel)
-    const inquiryOf = inquiryFor(this.#served, session)
     startCalls(this.#served, messages, { profile, principal, session, terms: null, request, outbox, calls, inquiryOf }, [])
   }
 }

@@ -10,7 +10,7 @@ import { type Channel, DirectLine, type Line } from './channel.ts'
 import type { Inbound, Initialize, Messages } from './classify.ts'
 import { nameStream, readEventId } from './event-id.ts'
 import {
-  checkMessages, type Exchange, type Facts, initializeResult, inquiryFor, mayStream, newSession, newSessionId, profileFor, readInitialize,
+  checkMessages, type Exchange, type Facts, initializeResult, mayStream, newSession, newSessionId, profileFor, readInitialize,
   type Served, startCalls, takeNotifications, takeResponses
 } from './handshake.ts'
 import { resume } from './resume.ts'
@@ -71,7 +71,7 @@ export class Streamable {
       request: facts.request,
       outbox,
       calls: this.#served.calls,
-      inquiryOf: inquiryFor(this.#served, session)
+      inquiryOf: this.#served.inquiryOf
     }
     if (startCalls(this.#served, messages, caller, calls)) exchange.wait()
   }

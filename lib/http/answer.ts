@@ -133,7 +133,7 @@ export class Answer implements Exchange, Outbox {
   }
 
   canAsk (): boolean {
-    return this.canStream()
+    return this.#line !== undefined || (this.canStream() && !this.#options.pool.isFull)
   }
 
   json (body: string, sessionId?: string): void {

@@ -16,8 +16,7 @@ export interface Desk {
 /** Runs one call and hands its response to the outbox. The promise settles when nothing more is sent for it; it never rejects. */
 export function dispatch (call: Call, desk: Desk): Awaitable<void> {
   try {
-    const work = (): Awaitable<object> => call.inquiry === null ? perform(call, desk) : call.inquiry.settle(() => perform(call, desk))
-    const result = desk.hooks.isEmpty ? work() : desk.hooks.around(call, work)
+    const result = desk.hooks.isEmpty ? perform(call, desk) : desk.hooks.around(call, () => perform(call, desk))
     if (result instanceof Promise) return result.then(value => respond(call, value, desk), error => refuse(call, error, desk))
     respond(call, result, desk)
   } catch (error) {
@@ -28,7 +27,9 @@ export function dispatch (call: Call, desk: Desk): Awaitable<void> {
 function perform (call: Call, { methods }: Desk): Awaitable<object> {
   const method = methods.get(call.method)
   if (method === undefined) throw new errorCodes.FST_MCP_METHOD_NOT_FOUND(call.method)
-  return method(call)
+  // In sessions an answer comes to whoever waits for it, and changes nothing about how the call ends.
+  const inquiry = call.profile.isStateless ? call.inquiry : null
+  return inquiry === null ? method(call) : inquiry.settle(() => method(call))
 }
 
 function respond (call: Call, result: object, desk: Desk): void {

@@ -70,7 +70,7 @@ export class SessionInquiry implements Inquiry {
   readonly #questions: Questions
   readonly #call: Call
   readonly #session: string
-  readonly #once = new Once()
+  #once: Once | undefined
 
   constructor (questions: Questions, call: Call, session: string) {
     this.#questions = questions
@@ -79,11 +79,12 @@ export class SessionInquiry implements Inquiry {
   }
 
   ask (key: string, question: Question): Promise<unknown> {
-    if (!this.#call.outbox.canAsk()) return Promise.reject(new errorCodes.FST_MCP_ASK_UNAVAILABLE('it does not accept text/event-stream'))
+    if (!this.#call.outbox.canAsk()) return Promise.reject(new errorCodes.FST_MCP_ASK_UNAVAILABLE('there is no stream to ask on'))
     return this.#questions.ask(this.#call, this.#session, key, question)
   }
 
   once (key: string, make: () => unknown): Promise<unknown> {
+    this.#once ??= new Once()
     return this.#once.once(key, make)
   }
 

@@ -1,0 +1,143 @@
+import type { FastifyBaseLogger } from 'fastify'
+import { type Served, sessionInquiries } from './eras/handshake.ts'
+import { HttpSse } from './eras/http-sse.ts'
+import { Listeners } from './eras/listen.ts'
+import { SessionHost } from './eras/session.ts'
+import { completer, discoverResult, Stateless } from './eras/stateless.ts'
+import { Streamable } from './eras/streamable.ts'
+import { Cursors } from './features/cursor.ts'
+import { Prompts } from './features/prompts.ts'
+import type { ListName } from './features/registry.ts'
+import { Resources } from './features/resources.ts'
+import { type IsSeen, Subscriptions } from './features/subscriptions.ts'
+import { Tools } from './features/tools.ts'
+import type { McpParts } from './mcp.ts'
+import type { ResolvedOptions } from './options.ts'
+import { Hooks } from './protocol/hooks.ts'
+import { CallsInProgress } from './protocol/in-progress.ts'
+import { createSessionMethods, createStandaloneMethods, type Offered } from './protocol/methods.ts'
+import { Questions } from './protocol/questions.ts'
+import { randomKey, Seal } from './protocol/seal.ts'
+import { StreamPool } from './sse/pool.ts'
+import { memoryStore } from './store/memory.ts'
+import type { OpenStore } from './store/store.ts'
+
+/** One MCP server, put together: what it offers, and the eras that offer it. */
+export interface Server extends McpParts {
+  readonly calls: CallsInProgress
+  readonly pool: StreamPool
+  readonly store: OpenStore
+  /** Null in stateless mode. */
+  readonly sessions: SessionHost | null
+  readonly listeners: Listeners
+  readonly stateless: Stateless
+  readonly streamable: Streamable
+  /** Null when HTTP+SSE is off. */
+  readonly httpSse: HttpSse | null
+}
+
+/** Stateless mode keeps nothing, whatever the store. */
+const NO_SESSIONS = { idle: 1, max: 1, replay: { events: 1, bytes: 1, window: 1 } }
+
+export function createServer (options: ResolvedOptions, log: FastifyBaseLogger): Server {
+  const { instructions, prefix, paths, name, streams, limits, ask } = options
+  const calls = new CallsInProgress()
+  const pool = new StreamPool(streams)
+  const store = (options.store ?? memoryStore()).open(options.sessions || NO_SESSIONS)
+  const sessions = createSessions(options, store, pool, log)
+  const subscriptions = new Subscriptions()
+  if (sessions !== null) subscriptions.add(sessions)
+  const hooks = new Hooks()
+  const questions = new Questions(ask.timeout)
+  const offered = createOffered(options, subscriptions, sessions, log)
+  const { tools, prompts, resources } = offered
+
+  const identity = identityOf(options)
+  const complete = completer(identity)
+  const sessionDesk = { methods: createSessionMethods(offered), hooks, complete: (result: object) => result }
+  const served: Served = {
+    identity,
+    instructions,
+    offered,
+    desk: sessionDesk,
+    questions,
+    inquiryOf: sessionInquiries(questions),
+    sessions,
+    pool,
+    calls,
+    retry: streams.retry,
+    limits
+  }
+  const listeners = new Listeners({
+    pool,
+    subscriptions,
+    complete,
+    limits: options.subscriptions,
+    declares: list => list === 'tools' || (list === 'prompts' ? prompts.registry.wasUsed : resources.wasUsed),
+    knows: (uri, principal) => resources.find(uri, principal) !== undefined
+  })
+  const stateless = new Stateless({
+    served,
+    desk: { methods: createStandaloneMethods(offered, () => discoverResult(offered, instructions)), hooks, complete },
+    listeners,
+    seal: new Seal({ keys: ask.keys ?? [randomKey()], ttl: ask.ttl, maxBytes: ask.maxState }),
+    audience: `${prefix}${paths.mcp} ${name}`
+  })
+  return {
+    tools,
+    prompts,
+    resources,
+    hooks,
+    calls,
+    pool,
+    store,
+    sessions,
+    listeners,
+    stateless,
+    streamable: new Streamable(served),
+    httpSse: sessions === null ? null : new HttpSse(served, sessions),
+    stats: () => ({
+      sessions: store.sessions.size,
+      streams: pool.size,
+      calls: calls.size,
+      subscriptions: listeners.size,
+      questions: questions.size,
+      abandoned: calls.abandoned
+    })
+  }
+}
+
+function createSessions (options: ResolvedOptions, store: OpenStore, pool: StreamPool, log: FastifyBaseLogger): SessionHost | null {
+  const { sessions, streams, subscriptions } = options
+  if (sessions === false) return null
+  return new SessionHost({
+    store,
+    pool,
+    idle: sessions.idle,
+    window: sessions.replay.window,
+    retry: streams.retry,
+    uris: subscriptions.uris,
+    onError: err => log.error({ err }, 'the store failed')
+  })
+}
+
+/** What the server offers, with nothing in it yet. */
+function createOffered (options: ResolvedOptions, subscriptions: Subscriptions, sessions: SessionHost | null, log: FastifyBaseLogger): Offered {
+  const { name, version, tools: limits, lists: { pageSize }, cache, ask } = options
+  // Any node reads the cursors of another.
+  const cursors = new Cursors(ask.keys?.[0] ?? `${name} ${version}`)
+  const onError = (err: unknown): void => log.error({ err }, '`visible` failed, and so hid what it belongs to')
+  const registry = (list: ListName) => ({ cursors, pageSize, onError, onChange: (isSeen: IsSeen) => subscriptions.listChanged(list, isSeen) })
+  const resources: Resources = new Resources(limits, {
+    ...registry('resources'),
+    maxUri: options.limits.uri,
+    onUpdate: uri => subscriptions.updated(uri, principal => resources.find(uri, principal) !== undefined)
+  })
+  return { tools: new Tools(limits, registry('tools')), prompts: new Prompts(limits, registry('prompts')), resources, cache, memory: sessions }
+}
+
+/** `Implementation` of the specification. */
+function identityOf ({ name, version, title, description, websiteUrl, icons }: ResolvedOptions): Served['identity'] {
+  const more = Object.entries({ title, description, websiteUrl, icons }).filter(([, value]) => value !== undefined)
+  return { name, version, ...Object.fromEntries(more) }
+}
