@@ -5,6 +5,8 @@ import type { Inquiry } from '../protocol/inquiry.ts'
 import { bindingOf, Rounds } from '../protocol/rounds.ts'
 import { ownerOf } from '../protocol/owner.ts'
 import type { Seal } from '../protocol/seal.ts'
+import type { Request } from '../protocol/message.ts'
+import type { Awaitable } from '../store/store.ts'
 import { checkMirrors } from './agreement.ts'
 import { DirectLine } from './channel.ts'
 import type { Notice, Standalone } from './classify.ts'
@@ -36,17 +38,13 @@ export class Stateless {
   /**
    * Answers a POST. Throws FST_MCP_HEADER_MISMATCH, FST_MCP_CALLS_FULL, FST_MCP_STREAMS_FULL and what the listeners throw.
    */
-  post (inbound: Standalone | Notice, facts: Facts, exchange: Exchange): void {
+  post (inbound: Standalone | Notice, facts: Facts, exchange: Exchange): Awaitable<void> {
     if (inbound.kind === 'notice') return exchange.accepted()
     const { message, envelope: { profile, capabilities, logLevel } } = inbound
     const { request, principal } = facts
-    const { served, desk, listeners } = this.#options
+    const { served, desk } = this.#options
     checkMirrors(request.headers, message.method, message.params)
     if (request.mcp !== null) request.mcp.revision = profile.revision
-    if (message.method === 'subscriptions/listen') {
-      if (!exchange.canStream()) throw new errorCodes.FST_MCP_NOT_ACCEPTABLE('text/event-stream')
-      return exchange.stream(listeners.open(message, principal))
-    }
     if (served.calls.size >= served.limits.calls) throw new errorCodes.FST_MCP_CALLS_FULL()
     if (mayStream(message)) served.pool.admit()
     const outbox = exchange.outbox([message.id], false, () => new DirectLine(served.pool, () => call.abort(new errorCodes.FST_MCP_CLIENT_GONE())))
@@ -54,10 +52,19 @@ export class Stateless {
       profile, principal, session: null, terms: { capabilities, logLevel }, request, outbox, calls: served.calls, inquiryOf: this.#inquiryOf
     }
     const call = new Call(message.id, message.method, message.params, caller)
+    if (message.method === 'subscriptions/listen') return this.#listen(message, call, exchange)
     const done = dispatch(call, desk)
     if (!(done instanceof Promise)) return
     served.calls.add(call, done)
     exchange.wait()
+  }
+
+  /** A subscription is no call in progress: it waits for nothing, and has a stream of its own. */
+  #listen (message: Request, call: Call, exchange: Exchange): Awaitable<void> {
+    const { desk: { hooks }, listeners } = this.#options
+    if (!exchange.canStream()) throw new errorCodes.FST_MCP_NOT_ACCEPTABLE('text/event-stream')
+    const open = (): void => exchange.stream(listeners.open(message, call.principal))
+    return hooks.isEmpty ? open() : hooks.admit(call).then(open)
   }
 
   /** Nothing is kept for a call that could not ask anything. */
@@ -67,7 +74,7 @@ export class Stateless {
     const isRetry = params.requestState !== undefined || params.inputResponses !== undefined
     if (!isRetry && !ASKABLE.some(name => Object.hasOwn(capabilities, name))) return null
     const { seal, audience } = this.#options
-    return new Rounds(seal, bindingOf(audience, ownerOf(principal), method, params), params, call)
+    return new Rounds(seal, () => bindingOf(audience, ownerOf(principal), method, params), params, call)
   }
 }
 

@@ -57,15 +57,27 @@ export class Hooks {
     return () => { this.#hooks.delete(added) }
   }
 
-  /** Runs a call between its hooks. */
-  async around (call: Call, work: () => Awaitable<object>): Promise<object> {
+  /** Runs what comes before a call. Rejects with what refuses it. */
+  async admit (call: Call): Promise<void> {
     const info = infoOf(call)
     const hooks = [...this.#hooks]
-    let result: object
     try {
       for (const { onCall } of hooks) await onCall?.(info)
       // It may have ended while a hook took its time.
       if (call.reason !== undefined) throw call.reason
+    } catch (error) {
+      await tellError(hooks, info, error)
+      throw error
+    }
+  }
+
+  /** Runs a call between its hooks. */
+  async around (call: Call, work: () => Awaitable<object>): Promise<object> {
+    const info = infoOf(call)
+    const hooks = [...this.#hooks]
+    await this.admit(call)
+    let result: object
+    try {
       result = await work()
     } catch (error) {
       await tellError(hooks, info, error)

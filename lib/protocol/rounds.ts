@@ -32,7 +32,7 @@ interface Ender {
  */
 export class Rounds implements Inquiry {
   readonly #seal: Seal
-  readonly #binding: string
+  readonly #binding: () => string
   readonly #before: State
   readonly #asked: Map<string, { print: string, answer: { value: unknown } | undefined }>
   readonly #made: Map<string, unknown>
@@ -43,14 +43,14 @@ export class Rounds implements Inquiry {
   #print = 0
   #logs = 0
 
-  /** Throws FST_MCP_STATE_INVALID, FST_MCP_PARAMS_INVALID and FST_MCP_ANSWER_INVALID. */
-  constructor (seal: Seal, binding: string, { requestState, inputResponses }: Params, ender: Ender) {
+  /** `binding`: what a state belongs to. Throws FST_MCP_STATE_INVALID, FST_MCP_PARAMS_INVALID and FST_MCP_ANSWER_INVALID. */
+  constructor (seal: Seal, binding: () => string, { requestState, inputResponses }: Params, ender: Ender) {
     this.#seal = seal
     this.#binding = binding
     this.#ender = ender
     if (inputResponses !== undefined && !isObject(inputResponses)) throw new errorCodes.FST_MCP_PARAMS_INVALID('`inputResponses` must be an object')
     // What `open` gives was sealed below.
-    this.#before = requestState === undefined ? FRESH : seal.open(requestState, binding) as State
+    this.#before = requestState === undefined ? FRESH : seal.open(requestState, binding()) as State
     const responses = new Map(Object.entries(inputResponses ?? {}))
     this.#asked = new Map(this.#before.asked.map(([key, print, ...known]) => {
       const [value] = known.length > 0 ? known : [responses.get(key)]
@@ -130,7 +130,7 @@ export class Rounds implements Inquiry {
     return {
       resultType: 'input_required',
       inputRequests: Object.fromEntries(this.#required),
-      requestState: this.#seal.seal(state, this.#binding)
+      requestState: this.#seal.seal(state, this.#binding())
     }
   }
 
