@@ -285,7 +285,7 @@ t.test('streams.stall', async t => {
     const { deaf } = await (await peer()).startDeaf('flood')
     await until(() => reasons.length === 1, 'the end of the tool')
     t.strictSame(reasons, ['FST_MCP_CLIENT_GONE'])
-    t.strictSame(app.mcp.stats(), { sessions: 0, streams: 0, calls: 0, abandoned: 0 })
+    t.strictSame(app.mcp.stats(), { sessions: 0, streams: 0, calls: 0, subscriptions: 0, questions: 0, abandoned: 0 })
     deaf.close()
   })
 

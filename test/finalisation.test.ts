@@ -420,7 +420,7 @@ t.test('a client without a session that leaves a batch which is answered in part
   deaf.close()
   await until(() => reasons.length === 2, 'the end of both')
   t.strictSame(reasons, ['FST_MCP_CLIENT_GONE', 'FST_MCP_CLIENT_GONE'])
-  t.strictSame(app.mcp.stats(), { sessions: 0, streams: 0, calls: 0, abandoned: 0 })
+  t.strictSame(app.mcp.stats(), { sessions: 0, streams: 0, calls: 0, subscriptions: 0, questions: 0, abandoned: 0 })
   await until(() => timers().length === 0, 'the end of all timers')
 })
 
