@@ -43,7 +43,7 @@ for (const [name, size] of sizes) {
   })
 
   // The sessions of all revisions share every line that counts here.
-  for (const transport of ['stateless', '2025-11-25', 'http+sse'] as const) {
+  for (const transport of ['stateless', '2026-07-28', '2025-11-25', 'http+sse'] as const) {
     t.test(`on ${transport} a tool that yields chunks of ${name} stops with its client, goes on with it, and loses nothing`, async t => {
       const { app, peer } = await serve(t, transport, { streams: { buffer: BUFFER } })
       let count = 0
