@@ -14,7 +14,7 @@ import { Resources } from './features/resources.ts'
 import { type IsSeen, Subscriptions } from './features/subscriptions.ts'
 import { Tools } from './features/tools.ts'
 import { OpenResponses } from './http/answer.ts'
-import { createAuthenticate } from './http/auth.ts'
+import { createAuthenticate, type Principal } from './http/auth.ts'
 import { createGuard } from './http/guard.ts'
 import { registerRoutes, type RequestMcp } from './http/routes.ts'
 import { Mcp } from './mcp.ts'
@@ -77,7 +77,8 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
     complete,
     limits: options.subscriptions,
     declares: list => list === 'tools' || (list === 'prompts' ? prompts.registry.wasUsed : resources.wasUsed),
-    knows: (uri, principal) => resources.find(uri, principal) !== undefined
+    // What is kept and sent back for each subscription is bounded.
+    knows: (uri, principal) => uri.length <= limits.uri && resources.find(uri, principal) !== undefined
   })
   const discover = (): object => discoverResult(offered, instructions)
   const stateless = new Stateless({
@@ -146,7 +147,15 @@ function createOffered (app: FastifyInstance, options: ResolvedOptions, subscrip
   const resources: Resources = new Resources(limits, {
     ...registry('resources'),
     maxUri: options.limits.uri,
-    onUpdate: uri => subscriptions.updated(uri, principal => resources.find(uri, principal) !== undefined)
+    onUpdate: uri => {
+      // Templates take their time to match, and most who listen are one principal, or nobody.
+      const seen = new Map<Principal | null, boolean>()
+      subscriptions.updated(uri, principal => {
+        const isSeen = seen.get(principal) ?? resources.find(uri, principal) !== undefined
+        seen.set(principal, isSeen)
+        return isSeen
+      })
+    }
   })
   return { tools: new Tools(limits, registry('tools')), prompts: new Prompts(limits, registry('prompts')), resources, cache, memory: sessions }
 }

@@ -528,7 +528,10 @@ t.test('an argument that a tool wants in a header must be there, and be the same
       [{ region: '' }, { 'mcp-param-region': '' }], [{ region: 'eu', where: { zone: 42 } }, { 'mcp-param-region': 'eu', 'mcp-param-zone': '42.0' }],
       [{ region: 'eu', where: {} }, { 'mcp-param-region': 'eu', 'mcp-param-other': 'x' }]
     ]
-    for (const [args, headers] of good) t.match(await call(tool, args, headers), { status: 200, messages: [{ result: { content: [{ text: JSON.stringify(args) }] } }] }, JSON.stringify(headers))
+    for (const [args, headers] of good) {
+      const answered = { status: 200, messages: [{ result: { content: [{ text: JSON.stringify(args) }] } }] }
+      t.match(await call(tool, args, headers), answered, JSON.stringify(headers))
+    }
     const bad: [args: object, headers: Record<string, string>][] = [
       [{ region: 'eu' }, {}], [{ region: 'eu' }, { 'mcp-param-region': 'EU' }], [{ region: 'eu' }, { 'mcp-param-region': 'us' }], [{ region: 'eu' }, { 'mcp-param-region': '' }],
       [{ region: 'eu' }, { 'mcp-param-region': '=?base64?ZXU?=' }], [{ region: 'eu', where: { zone: 42 } }, { 'mcp-param-region': 'eu' }],
