@@ -11,6 +11,7 @@ import type { ListName } from './features/registry.ts'
 import { Resources } from './features/resources.ts'
 import { type IsSeen, Subscriptions } from './features/subscriptions.ts'
 import { Tools } from './features/tools.ts'
+import type { Principal } from './http/auth.ts'
 import type { McpParts } from './mcp.ts'
 import type { ResolvedOptions } from './options.ts'
 import { Hooks } from './protocol/hooks.ts'
@@ -47,7 +48,7 @@ export function createServer (options: ResolvedOptions, log: FastifyBaseLogger):
   const sessions = createSessions(options, store, pool, log)
   const subscriptions = new Subscriptions()
   if (sessions !== null) subscriptions.add(sessions)
-  const hooks = new Hooks()
+  const hooks = new Hooks(options.tools.timeout)
   const questions = new Questions(ask.timeout)
   const offered = createOffered(options, subscriptions, sessions, log)
   const { tools, prompts, resources } = offered
@@ -74,7 +75,8 @@ export function createServer (options: ResolvedOptions, log: FastifyBaseLogger):
     complete,
     limits: options.subscriptions,
     declares: list => list === 'tools' || (list === 'prompts' ? prompts.registry.wasUsed : resources.wasUsed),
-    knows: (uri, principal) => resources.find(uri, principal) !== undefined
+    // What is kept and sent back for each subscription is bounded.
+    knows: (uri, principal) => uri.length <= limits.uri && resources.find(uri, principal) !== undefined
   })
   const stateless = new Stateless({
     served,
@@ -131,7 +133,15 @@ function createOffered (options: ResolvedOptions, subscriptions: Subscriptions, 
   const resources: Resources = new Resources(limits, {
     ...registry('resources'),
     maxUri: options.limits.uri,
-    onUpdate: uri => subscriptions.updated(uri, principal => resources.find(uri, principal) !== undefined)
+    onUpdate: uri => {
+      // Templates take their time to match, and most who listen are one principal, or nobody.
+      const seen = new Map<Principal | null, boolean>()
+      subscriptions.updated(uri, principal => {
+        const isSeen = seen.get(principal) ?? resources.find(uri, principal) !== undefined
+        seen.set(principal, isSeen)
+        return isSeen
+      })
+    }
   })
   return { tools: new Tools(limits, registry('tools')), prompts: new Prompts(limits, registry('prompts')), resources, cache, memory: sessions }
 }

@@ -33,7 +33,10 @@ const replay = z.strictObject({
   window: ms(1).default(300_000).describe('Milliseconds in which a client may come back for what it missed, and in which its calls go on.')
 })
 
-const hint = { ttl: ms(0).optional(), scope: z.enum(['public', 'private']).optional() }
+const hint = z.strictObject({
+  ttl: ms(0).optional().describe('Milliseconds, in place of `cache.ttl`.'),
+  scope: z.enum(['public', 'private']).optional().describe('In place of `cache.scope`.')
+}).optional()
 
 const sealKey = z.union([z.string().refine(key => Buffer.byteLength(key) >= 32, 'must have at least 32 bytes'), z.instanceof(Uint8Array).refine(key => key.byteLength >= 32, 'must have at least 32 bytes')])
 
@@ -82,12 +85,12 @@ export const optionsSchema = z.strictObject({
     ttl: ms(0).default(0).describe('Milliseconds for which clients of 2026-07-28 may keep what they were told.'),
     scope: z.enum(['public', 'private']).default('private').describe('`public`: the same for everyone, so that it may be shared between users. Lists that hide anything from anyone stay private.'),
     lists: z.strictObject({
-      discover: z.strictObject(hint).optional(),
-      tools: z.strictObject(hint).optional(),
-      prompts: z.strictObject(hint).optional(),
-      resources: z.strictObject(hint).optional(),
-      templates: z.strictObject(hint).optional(),
-      read: z.strictObject(hint).optional()
+      discover: hint,
+      tools: hint,
+      prompts: hint,
+      resources: hint,
+      templates: hint,
+      read: hint
     }).prefault({}).describe('`ttl` and `scope` for one list, for `discover`, or for `read`; a resource may say its own.')
   }).prefault({}),
   ask: z.strictObject({

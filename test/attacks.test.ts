@@ -5,8 +5,8 @@ import mcp, { type CallToolResult, memoryStore, type OpenStore, type StandardSch
 import t from 'tap'
 import { z } from 'zod'
 import { compileSchema } from '../lib/tools/schema.ts'
-import { ACCEPT, Client, createApp, EventStream, listen, type Reply, type RpcMessage, send, SseClient, until, within } from './client.ts'
-import { DeafClient, gate, serve, settles, type Transport, TRANSPORTS } from './sockets.ts'
+import { ACCEPT, Client, createApp, EventStream, listen, type Reply, type RpcMessage, send, SseClient, StatelessClient, until, within } from './client.ts'
+import { DeafClient, gate, isSessionless, serve, settles, type Transport, TRANSPORTS } from './sockets.ts'
 
 // Whatever nobody waits for would end a process that runs without tap.
 const unhandled: unknown[] = []
@@ -306,10 +306,16 @@ t.test('no more calls are in progress than may be', async t => {
       t.teardown(() => client.close())
       return body => client.post(body)
     }
-    const client = await Client.connect(url, { revision: transport === 'stateless' ? '2025-03-26' : transport })
+    const client = transport === '2026-07-28'
+      ? new StatelessClient(url)
+      : await Client.connect(url, { revision: transport === 'stateless' ? '2025-03-26' : transport })
     return body => client.post(body)
   }
-  const full = { status: 503, headers: { 'retry-after': /^\d+$/ }, messages: [{ id: 3, error: { code: -32000, data: { code: 'FST_MCP_CALLS_FULL' } } }] }
+  const fullOn = (transport: Transport): object => ({
+    status: 503,
+    headers: { 'retry-after': /^\d+$/ },
+    messages: [{ id: 3, error: { code: transport === '2026-07-28' ? -32603 : -32000, data: { code: 'FST_MCP_CALLS_FULL' } } }]
+  })
   const setUp = async (transport: Transport, limits: { calls?: number, callsPerSession?: number }) => {
     const served = await serve(t, transport, { limits })
     const door = gate()
@@ -326,7 +332,7 @@ t.test('no more calls are in progress than may be', async t => {
       const [post, other] = [await posterOf(url, transport), await posterOf(url, transport)]
       const going = [post(callOf(1, 'parked')), other(callOf(2, 'parked'))]
       await until(() => app.mcp.stats().calls === 2, 'as many as may be')
-      t.match(await post(callOf(3, 'parked')), full)
+      t.match(await post(callOf(3, 'parked')), fullOn(transport))
       t.equal((await post({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 9 } })).status, 202, 'a notification is no call')
       door.open()
       await Promise.all(going)
@@ -339,10 +345,10 @@ t.test('no more calls are in progress than may be', async t => {
       const [post, other] = [await posterOf(url, transport), await posterOf(url, transport)]
       const going = [post(callOf(1, 'parked')), post(callOf(2, 'parked'))]
       await until(() => app.mcp.stats().calls === 2, 'as many as may be')
-      if (transport === 'stateless') going.push(post(callOf(3, 'parked')))
-      else t.match(await post(callOf(3, 'parked')), full)
+      if (isSessionless(transport)) going.push(post(callOf(3, 'parked')))
+      else t.match(await post(callOf(3, 'parked')), fullOn(transport))
       going.push(other(callOf(3, 'parked')))
-      await until(() => app.mcp.stats().calls === (transport === 'stateless' ? 4 : 3), 'another session')
+      await until(() => app.mcp.stats().calls === (isSessionless(transport) ? 4 : 3), 'another session')
       door.open()
       t.strictSame([...new Set((await Promise.all(going)).map(({ status }) => status))], [transport === 'http+sse' ? 202 : 200])
       await until(() => app.mcp.stats().calls === 0, 'the end of all')

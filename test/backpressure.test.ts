@@ -43,7 +43,7 @@ for (const [name, size] of sizes) {
   })
 
   // The sessions of all revisions share every line that counts here.
-  for (const transport of ['stateless', '2025-11-25', 'http+sse'] as const) {
+  for (const transport of ['stateless', '2026-07-28', '2025-11-25', 'http+sse'] as const) {
     t.test(`on ${transport} a tool that yields chunks of ${name} stops with its client, goes on with it, and loses nothing`, async t => {
       const { app, peer } = await serve(t, transport, { streams: { buffer: BUFFER } })
       let count = 0
@@ -285,7 +285,7 @@ t.test('streams.stall', async t => {
     const { deaf } = await (await peer()).startDeaf('flood')
     await until(() => reasons.length === 1, 'the end of the tool')
     t.strictSame(reasons, ['FST_MCP_CLIENT_GONE'])
-    t.strictSame(app.mcp.stats(), { sessions: 0, streams: 0, calls: 0, abandoned: 0 })
+    t.strictSame(app.mcp.stats(), { sessions: 0, streams: 0, calls: 0, subscriptions: 0, questions: 0, abandoned: 0 })
     deaf.close()
   })
 

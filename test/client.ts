@@ -239,18 +239,19 @@ export class Client {
     return ++this.#ids
   }
 
-  #init (method: string, headers: Record<string, string> = {}, body?: unknown): RequestInit {
+  /** What is sent, with the headers that go with every request. */
+  init (method: string, headers: Record<string, string> = {}, body?: unknown): RequestInit {
     return { method, headers: { ...this.headers, ...headers }, body }
   }
 
   /** POSTs anything and reads the whole response. */
   post (body: unknown, headers?: Record<string, string>): Promise<Reply> {
-    return send(this.target, this.path, this.#init('POST', headers, body))
+    return send(this.target, this.path, this.init('POST', headers, body))
   }
 
   /** POSTs anything and reads the response as it comes. */
   stream (body: unknown, headers?: Record<string, string>): Promise<EventStream> {
-    return EventStream.open(this.target, this.path, this.#init('POST', headers, body))
+    return EventStream.open(this.target, this.path, this.init('POST', headers, body))
   }
 
   /** The answer to one request. */
@@ -276,11 +277,47 @@ export class Client {
 
   /** GETs the session's own stream, or the rest of the one that an event id names. */
   get (lastEventId?: string): Promise<EventStream> {
-    return EventStream.open(this.target, this.path, this.#init('GET', lastEventId === undefined ? {} : { 'last-event-id': lastEventId }))
+    return EventStream.open(this.target, this.path, this.init('GET', lastEventId === undefined ? {} : { 'last-event-id': lastEventId }))
   }
 
   delete (): Promise<Reply> {
-    return send(this.target, this.path, this.#init('DELETE'))
+    return send(this.target, this.path, this.init('DELETE'))
+  }
+}
+
+const META = 'io.modelcontextprotocol/'
+export const STATELESS = '2026-07-28'
+const NAMED_BY: Record<string, string> = { 'tools/call': 'name', 'prompts/get': 'name', 'resources/read': 'uri' }
+
+/** The `_meta` that a request of 2026-07-28 needs. What is undefined of `fields` is left out. */
+export function envelope (fields: Record<string, unknown> = {}): Record<string, unknown> {
+  const given = Object.entries(fields).map(([name, value]) => [META + name, value])
+  return { [`${META}protocolVersion`]: STATELESS, [`${META}clientCapabilities`]: {}, ...Object.fromEntries(given) }
+}
+
+/** The headers that mirror a message of 2026-07-28. */
+export function mirrors ({ method, params = {} }: { method: string, params?: Record<string, unknown> }): Record<string, string> {
+  const name = params[NAMED_BY[method] ?? '']
+  return { 'mcp-protocol-version': STATELESS, 'mcp-method': method, ...(typeof name === 'string' && { 'mcp-name': name }) }
+}
+
+export interface StatelessOptions extends ConnectOptions {
+  logLevel?: string
+}
+
+/** A client of 2026-07-28: each of its requests brings its envelope and the headers that mirror it. */
+export class StatelessClient extends Client {
+  readonly #meta: Record<string, unknown>
+
+  constructor (target: Target, { capabilities = {}, logLevel, ...options }: StatelessOptions = {}) {
+    super(target, options)
+    this.#meta = envelope({ clientCapabilities: capabilities, clientInfo: { name: 'raw', version: '1.0.0' }, logLevel })
+  }
+
+  override init (method: string, headers: Record<string, string> = {}, body?: any): RequestInit {
+    if (typeof body?.method !== 'string') return super.init(method, { 'mcp-protocol-version': STATELESS, ...headers }, body)
+    const params = { ...body.params, _meta: { ...this.#meta, ...body.params?._meta } }
+    return super.init(method, { ...mirrors(body), ...headers }, { ...body, params })
   }
 }
 

@@ -126,8 +126,7 @@ t.test('a text longer than any cursor is refused before any work', async t => {
   t.teardown(() => { Buffer.from = from })
   let decoded = 0
   Buffer.from = new Proxy(from, { apply: (target, self, args) => { decoded++; return Reflect.apply(target, self, args) } })
-  t.notOk(isRead(cursors, long))
-  t.equal(decoded, 0)
-  t.notOk(isRead(cursors, long.slice(1)))
-  t.equal(decoded, 1)
+  // Counted before anything is asserted: a reporter may decode too.
+  const read = [long, long.slice(1)].map(text => ({ isRead: isRead(cursors, text), decoded }))
+  t.strictSame(read, [{ isRead: false, decoded: 0 }, { isRead: false, decoded: 1 }])
 })

@@ -36,7 +36,7 @@ t.test('without options every default holds', async t => {
     cache: { ttl: 0, scope: 'private', lists: {} },
     ask: { timeout: 600_000, ttl: 900_000, maxState: 65_536 },
     subscriptions: { maxPerPrincipal: 16, uris: 1_000 },
-    limits: { body: 4_194_304, batch: 100, id: 256, capabilities: 16_384, calls: 10_000, callsPerSession: 256, header: 1_024, depth: 64 }
+    limits: { body: 4_194_304, batch: 100, id: 256, capabilities: 16_384, uri: 4_096, calls: 10_000, callsPerSession: 256, header: 1_024, depth: 64 }
   })
 })
 
@@ -51,6 +51,11 @@ t.test('each option takes what it should', async t => {
     ['streams.keepAlive', 10, MAX_TIMER], ['streams.stall', 10], ['streams.max', 1], ['streams.buffer', 1], ['streams.openAfter', 1], ['streams.retry', 0],
     ['sessions', false], ['sessions.idle', 2], ['sessions.max', 1], ['sessions.replay.events', 1], ['sessions.replay.bytes', 1],
     ['sessions.replay.window', 1], ['tools.timeout', 1], ['tools.grace', 1], ['tools.maxResult', 1], ['lists.pageSize', 1],
+    ['description', ''], ['websiteUrl', 'https://a.example/docs'], ['icons', [], [{ src: 'https://a.example/i.png', mimeType: 'image/png' }]],
+    ['cache.ttl', 0, 1, MAX_TIMER], ['cache.scope', 'public', 'private'], ['cache.lists.discover.ttl', 0], ['cache.lists.read.scope', 'public'],
+    ['cache.lists.templates', { ttl: 5, scope: 'private' }, {}],
+    ['ask.timeout', 1], ['ask.keys', ['x'.repeat(32)], ['é'.repeat(16)], [new Uint8Array(32), 'y'.repeat(64)]], ['ask.ttl', 1], ['ask.maxState', 512],
+    ['subscriptions.maxPerPrincipal', 1], ['subscriptions.uris', 1], ['limits.uri', 1, 65_536],
     ['limits.body', 1], ['limits.batch', 1], ['limits.id', 1, 256], ['limits.header', 512], ['limits.capabilities', 1], ['limits.calls', 1], ['limits.callsPerSession', 1], ['limits.depth', 1, 1_000], ['store', store, undefined]
   ]
   for (const [name, ...values] of good) {
@@ -71,6 +76,10 @@ t.test('an option that is wrong is refused, with its name and its value', async 
     ['streams.buffer', 0], ['streams.openAfter', 0], ['streams.retry', -1], ['sessions', true, 'off'], ['sessions.idle', 1, MAX_TIMER + 1], ['sessions.max', 0],
     ['sessions.replay', 7], ['sessions.replay.events', 0], ['sessions.replay.bytes', 0.5], ['sessions.replay.window', 0],
     ['tools.timeout', 0, MAX_TIMER + 1], ['tools.grace', 0], ['tools.maxResult', 0], ['lists.pageSize', 0, '10'],
+    ['description', 7], ['websiteUrl', 'a.example', 7], ['icons', {}, 'x'], ['cache', 7, null], ['cache.ttl', -1, 1.5, MAX_TIMER + 1, '1'], ['cache.scope', 'shared', true],
+    ['cache.lists', 7], ['cache.lists.tools', 7], ['cache.lists.tools.ttl', -1, '5'], ['cache.lists.read.scope', 'all'],
+    ['ask.timeout', 0], ['ask.keys', 'x', []], ['ask.ttl', 0], ['ask.maxState', 511], ['subscriptions', 7], ['subscriptions.maxPerPrincipal', 0], ['subscriptions.uris', 0],
+    ['limits.uri', 0, 65_537],
     ['limits.body', 0], ['limits.batch', 0], ['limits.id', 0, 257], ['limits.header', 0], ['limits.depth', 0, 1_001],
     ['store', 7, null, {}, { open: true }, 'redis']
   ]
@@ -93,7 +102,7 @@ t.test('an option that is wrong is refused, with its name and its value', async 
 /** How a refusal shows a value: an element of a list that is wrong stands for itself. */
 function quoted (name: string, value: unknown): string {
   const shown: unknown = Array.isArray(value) && ['origins', 'hosts'].includes(name) ? value[0] : value
-  if (name.startsWith('auth') && typeof shown === 'string') return 'a secret'
+  if ((name.startsWith('auth') || name === 'ask.keys') && typeof shown === 'string') return 'a secret'
   if (typeof shown === 'object' && shown !== null) return Array.isArray(shown) ? 'an array' : 'an object'
   return typeof shown === 'string' ? JSON.stringify(shown) : String(shown)
 }
@@ -125,7 +134,8 @@ t.test('a secret is never quoted', async t => {
     { auth: { tokens: [{ token: secret, principal: '' }] } }, { auth: { tokens: [{ token: [secret], principal: 'p' }] } },
     { auth: { tokens: [{ token: secret, principal: 'p', extra: 1 }] } }, { auth: { tokens: { token: secret } } }, { auth: { tokens: [secret] } },
     { auth: { tokens: secret } }, { auth: secret }, { auth: { verify: secret } }, { auth: [{ token: secret, principal: 'p' }] },
-    { auth: { tokens: [{ token: secret, principal: { secret } }] } }
+    { auth: { tokens: [{ token: secret, principal: { secret } }] } }, { ask: { keys: [secret] } }, { ask: { keys: secret } },
+    { ask: { keys: [{ secret }] } }, { ask: { keys: ['x'.repeat(32), secret] } }
   ]
   for (const options of wrong) {
     try {
@@ -196,7 +206,7 @@ t.test('a tool that is registered wrong is refused with its name', async t => {
     [{ collect: null }, () => {}, /`collect` must be a boolean, got null/],
     ...[0, -1, 1.5, NaN, '5', null, MAX_TIMER + 1].map((timeout): [unknown, unknown, RegExp] =>
       [{ timeout }, () => {}, new RegExp(`\`timeout\` must be a whole number of milliseconds from 1 to ${MAX_TIMER}, got ${timeout}`)]),
-    [{ inputSchema: {} }, () => {}, /`inputSchema` is not part of a tool definition; use `input`$/], [{ descripton: 'x' }, () => {}, /`descripton` is not part of a tool definition$/],
+    [{ inputSchema: {} }, () => {}, /`inputSchema` is not part of a definition; use `input`$/], [{ descripton: 'x' }, () => {}, /`descripton` is not part of a definition$/],
     [{ description: 5 }, () => {}, /^Tool "b": `description`: .*expected string/], [{ title: null }, () => {}, /`title`: /], [{ _meta: 'x' }, () => {}, /`_meta`: /],
     [{ annotations: { readonly: true } }, () => {}, /`annotations.readonly` is not part/], [{ annotations: { readOnlyHint: 'yes' } }, () => {}, /`annotations.readOnlyHint`: /],
     [{ icons: [{}] }, () => {}, /`icons.0.src`: /]

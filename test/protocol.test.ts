@@ -121,7 +121,7 @@ t.test('the version header is held against what was negotiated: the older of bot
       t.equal(answer?.result.content[0].text, served, `negotiated ${negotiated}, header ${header}`)
       t.strictSame(seen.pop(), { transport: 'streamable-http', principal: null, revision: served, session: sessionId }, 'request.mcp agrees')
     }
-    for (const header of ['2026-07-28', '2024-10-07', 'x', '']) {
+    for (const header of ['2024-10-07', 'x', '']) {
       for (const method of ['POST', 'GET', 'DELETE']) {
         const reply = await send(app, '/mcp', {
           method, headers: { 'mcp-session-id': sessionId, 'mcp-protocol-version': header }, body: method === 'POST' ? body : undefined
@@ -129,6 +129,12 @@ t.test('the version header is held against what was negotiated: the older of bot
         t.match(reply, { status: 400, messages: [{ error: { code: -32000, data: { code: 'FST_MCP_REVISION_UNSUPPORTED' } } }] }, `${method} ${header}`)
       }
     }
+    const headers = { 'mcp-session-id': sessionId, 'mcp-protocol-version': '2026-07-28' }
+    t.match(await send(app, '/mcp', { method: 'POST', headers, body }), { status: 400, messages: [{ id: 1, error: { code: -32602, data: { code: 'FST_MCP_ENVELOPE_INVALID' } } }] }, 'no revision of a session')
+    for (const method of ['GET', 'DELETE']) {
+      t.match(await send(app, '/mcp', { method, headers }), { status: 405, headers: { allow: 'POST' }, messages: [{ error: { data: { code: 'FST_MCP_METHOD_NOT_ALLOWED' } } }] }, method)
+    }
+    t.equal(app.mcp.stats().sessions, REVISIONS.indexOf(negotiated) + 1, 'the session is still there')
   }
 })
 

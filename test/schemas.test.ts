@@ -203,7 +203,7 @@ t.test('a schema that cannot be used is refused when the tool is registered', as
   for (const [schema, says] of bad) {
     for (const side of ['input', 'output'] as const) {
       const register = () => app.mcp.tool('bad', { [side]: schema }, () => 'x')
-      t.throws(register, { code: 'FST_MCP_SCHEMA_INVALID', statusCode: 500, message: new RegExp(`^Tool "bad": the ${side} schema cannot be used: .*${says.source}`, 's') })
+      t.throws(register, { code: 'FST_MCP_SCHEMA_INVALID', statusCode: 500, message: new RegExp(`^"bad": the ${side} schema cannot be used: .*${says.source}`, 's') })
     }
   }
   t.throws(() => app.mcp.tool('bad', { input: broken as Schema }, () => 'x'), { message: /no such form$/, cause: { message: 'no such form' } })

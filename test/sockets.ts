@@ -5,7 +5,7 @@ import { type AddressInfo, Socket } from 'node:net'
 import type { FastifyInstance, FastifyServerOptions } from 'fastify'
 import type { McpOptions } from 'fastify-mcp-sse'
 import type { Test } from 'tap'
-import { ACCEPT, Client, createApp, EventStream, listen, type RequestInit, type RpcMessage, send, SseClient, within } from './client.ts'
+import { ACCEPT, Client, createApp, EventStream, listen, type RequestInit, type RpcMessage, send, SseClient, StatelessClient, within } from './client.ts'
 
 /** A door that a test opens. */
 export function gate () {
@@ -14,10 +14,20 @@ export function gate () {
   return { opened, open }
 }
 
-export type Transport = '2025-03-26' | '2025-06-18' | '2025-11-25' | 'stateless' | 'http+sse'
+export type Transport = '2025-03-26' | '2025-06-18' | '2025-11-25' | 'stateless' | '2026-07-28' | 'http+sse'
 
 export const SESSIONS = ['2025-03-26', '2025-06-18', '2025-11-25'] as const
-export const TRANSPORTS = [...SESSIONS, 'stateless', 'http+sse'] as const
+/** Where nothing is kept between requests: the session revisions without sessions, and the revision that has none. */
+export const SESSIONLESS = ['stateless', '2026-07-28'] as const
+export const TRANSPORTS = [...SESSIONS, ...SESSIONLESS, 'http+sse'] as const
+
+export const isSessionless = (transport: Transport): boolean => transport === 'stateless' || transport === '2026-07-28'
+
+/** A result as a transport tells it: on 2026-07-28 it says what it is and who gave it. */
+export function told (transport: Transport, result: object): object {
+  if (transport !== '2026-07-28') return result
+  return { resultType: 'complete', ...result, _meta: { 'io.modelcontextprotocol/serverInfo': { name: 'test', version: '1.0.0' } } }
+}
 
 /** One call while it runs. */
 export interface Ongoing {
@@ -68,7 +78,7 @@ function overHttp (url: string, client: Client): Peer {
     },
     async startDeaf (tool, args) {
       const id = client.nextId()
-      const deaf = await DeafClient.ask(url, '/mcp', { method: 'POST', headers: client.headers, body: callOf(id, tool, args, id) })
+      const deaf = await DeafClient.ask(url, '/mcp', client.init('POST', {}, callOf(id, tool, args, id)))
       return { id, deaf, cancel: () => client.cancel(id) }
     },
     resume: lastEventId => client.get(lastEventId),
@@ -104,6 +114,7 @@ function overSse (url: string, client: SseClient): Peer {
 /** Connects a client over one transport. */
 async function connect (url: string, transport: Transport): Promise<Peer> {
   if (transport === 'http+sse') return overSse(url, await SseClient.connect(url))
+  if (transport === '2026-07-28') return overHttp(url, new StatelessClient(url, { logLevel: 'info' }))
   return overHttp(url, await Client.connect(url, { revision: transport === 'stateless' ? '2025-11-25' : transport }))
 }
 

@@ -105,8 +105,7 @@ function build (revision: Revision): Profile {
     declaresCompletions: !lacksCompletions,
     convertBlock,
     convertResult (result, isWrapped) {
-      if (isWrapped && !anyOutput && 'structuredContent' in result) result = { ...result, structuredContent: { result: result.structuredContent } }
-      if (!lacksLinks) return result
+      if (!lacksLinks) return isWrapped && !anyOutput && 'structuredContent' in result ? wrapResult(result) : result
       const { structuredContent: _, ...rest } = result
       return { ...rest, content: result.content.map(convertBlock) }
     },
@@ -125,6 +124,12 @@ function wrap (schema: unknown): Fields {
   const { $schema, $defs, definitions, ...rest }: Fields = Object(schema)
   const shared = Object.entries({ $schema, $defs, definitions }).filter(([, value]) => value !== undefined)
   return { ...Object.fromEntries(shared), type: 'object', properties: { result: rest }, required: ['result'] }
+}
+
+/** The text that stands for the structured content says the same as that (server/tools, "Structured Content"). */
+function wrapResult (result: CallToolResult): CallToolResult {
+  const structuredContent = { result: result.structuredContent }
+  return { ...result, content: [...result.content.slice(0, -1), { type: 'text', text: JSON.stringify(structuredContent) }], structuredContent }
 }
 
 /** Whether a schema describes objects alone, as the structured content of the session revisions must be. */

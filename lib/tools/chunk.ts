@@ -162,7 +162,10 @@ export class Collector {
   finish (returned: unknown): CallToolResult {
     if (isResult(returned)) {
       this.#grow(Buffer.byteLength(JSON.stringify(returned)))
-      return returned
+      if (!('resultType' in returned)) return returned
+      // That is for the era to say: the result may have been another server's.
+      const { resultType: _, ...rest } = returned
+      return rest
     }
     // Whoever returns an error means to fail.
     if (returned instanceof Error) throw returned
@@ -179,7 +182,7 @@ export class Collector {
     this.#grow(Buffer.byteLength(text))
     this.#closeText()
     this.#content.push({ type: 'text', text })
-    // The output schema was checked to describe an object before the value was.
+    // Where a revision wants an object it becomes the member of one.
     return { content: this.#content, structuredContent: value as Record<string, unknown> }
   }
 
