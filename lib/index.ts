@@ -51,7 +51,7 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
   const responses = new OpenResponses()
   const store = (options.store ?? memoryStore()).open(options.sessions || NO_SESSIONS)
   const subscriptions = new Subscriptions()
-  const hooks = new Hooks()
+  const hooks = new Hooks(options.tools.timeout)
   const questions = new Questions(options.ask.timeout)
   const sessions = createSessions(app, options, store, pool)
   if (sessions !== null) subscriptions.add(sessions)
