@@ -31,6 +31,11 @@ export class Session {
     return this.calls.size === 0 && this.channels.size === 0
   }
 
+  /** Whether it could be told anything; whose it is, is known since it listens. */
+  get hears (): boolean {
+    return this.listeners.size > 0
+  }
+
   /** A message that belongs to no call goes to one stream: the newest that is connected, else the newest that may come back. */
   notify (key: string, json: string): void {
     const listeners = [...this.listeners].reverse()
@@ -236,14 +241,14 @@ export class SessionHost implements Subscriber, SessionMemory {
     const method = LIST_CHANGED[list]
     const json = notificationOf(method)
     for (const session of this.#live.values()) {
-      if (isSeen(session.principal)) session.notify(method, json)
+      if (session.hears && isSeen(session.principal)) session.notify(method, json)
     }
   }
 
   updated (uri: string, isSeen: IsSeen): void {
     const json = notificationOf(UPDATED, { uri })
     for (const session of this.#subscribers.get(uri) ?? []) {
-      if (isSeen(session.principal)) session.notify(uri, json)
+      if (session.hears && isSeen(session.principal)) session.notify(uri, json)
     }
   }
 

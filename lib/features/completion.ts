@@ -1,7 +1,8 @@
 import type { FastifyRequest } from 'fastify'
-import { errorCodes, isTold } from '../errors.ts'
+import { errorCodes } from '../errors.ts'
 import type { Principal } from '../http/auth.ts'
 import type { Awaitable } from '../store/store.ts'
+import { type CallbackOptions, runCallback } from '../tools/callback.ts'
 import type { Task } from '../tools/context.ts'
 
 /** What a completer knows beside the value that is being typed. */
@@ -16,7 +17,7 @@ export interface CompletionContext {
 /** The suggestions for a value, best first; at most 100 are sent. */
 export type Completions = readonly string[] | { values: readonly string[], total?: number, hasMore?: boolean }
 
-/** A fixed choice, of which those that begin with the value are suggested, or a function. */
+/** A fixed choice, of which those that begin with the value are suggested, or a function, which has the `timeout` of what it completes. */
 export type Completer = readonly string[] | ((value: string, context: CompletionContext) => Awaitable<Completions>)
 
 export type Completers = ReadonlyMap<string, Completer>
@@ -62,22 +63,23 @@ export function readCompletion ({ ref, argument, context }: Readonly<Record<stri
   return { ref, name: argument.name, value: argument.value, others: Object.fromEntries(strings) }
 }
 
-/** Answers `completion/complete` (server/utilities/completion). Throws FST_MCP_PARAMS_INVALID for an argument that does not exist. */
-export async function complete (completers: Completers, names: readonly string[], wanted: CompletionRequest, task: Task): Promise<object> {
-  const { name, value, others } = wanted
+/** What can be completed: the arguments of one prompt, or the variables of one template. */
+export interface Completable extends Pick<CallbackOptions<object>, 'timeout' | 'grace' | 'what'> {
+  readonly names: readonly string[]
+  readonly completers: Completers
+}
+
+/**
+ * Answers `completion/complete` (server/utilities/completion). Throws FST_MCP_PARAMS_INVALID for an argument that does not exist,
+ * FST_MCP_TOOL_TIMEOUT and FST_MCP_HANDLER_FAILED.
+ */
+export function complete (completable: Completable, { name, value, others }: CompletionRequest, task: Task): Awaitable<object> {
+  const { names, completers, timeout, grace, what } = completable
   if (!names.includes(name)) throw new errorCodes.FST_MCP_PARAMS_INVALID(`there is no argument "${name}"`)
   const completer = completers.get(name) ?? []
+  if (typeof completer !== 'function') return readCompletions(completer.filter(choice => choice.startsWith(value)))
   const context = { arguments: others, principal: task.principal, request: task.request, signal: task.signal }
-  const found = typeof completer === 'function' ? await ask(completer, value, context) : completer.filter(choice => choice.startsWith(value))
-  const { values, total, hasMore }: Loose = Array.isArray(found) ? { values: found, total: found.length } : Object(found)
-  if (!isStrings(values)) throw new errorCodes.FST_MCP_HANDLER_FAILED('a completer must give an array of strings')
-  return {
-    completion: {
-      values: values.slice(0, MAX_VALUES),
-      ...(Number.isInteger(total) && { total }),
-      hasMore: values.length > MAX_VALUES || hasMore === true
-    }
-  }
+  return runCallback({ timeout, grace, what: { ...what, argument: name }, call: () => completer(value, context), read: readCompletions }, task)
 }
 
 interface Loose {
@@ -86,12 +88,14 @@ interface Loose {
   hasMore?: unknown
 }
 
-async function ask (completer: Exclude<Completer, readonly string[]>, value: string, context: CompletionContext): Promise<Completions> {
-  try {
-    return await completer(value, context)
-  } catch (cause) {
-    if (isTold(cause)) throw cause
-    context.request.log.error({ err: cause }, 'completer failed')
-    throw new errorCodes.FST_MCP_HANDLER_FAILED(`the server's log says why under request ${context.request.id}`)
+function readCompletions (found: unknown): object {
+  const { values, total, hasMore }: Loose = Array.isArray(found) ? { values: found, total: found.length } : Object(found)
+  if (!isStrings(values)) throw new errorCodes.FST_MCP_CHUNK_INVALID('a completer must give an array of strings')
+  return {
+    completion: {
+      values: values.slice(0, MAX_VALUES),
+      ...(Number.isInteger(total) && { total }),
+      hasMore: values.length > MAX_VALUES || hasMore === true
+    }
   }
 }

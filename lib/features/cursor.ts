@@ -3,7 +3,7 @@ import { errorCodes } from '../errors.ts'
 
 const KEY_BYTES = 32
 const TAG_BYTES = 16
-const MAX_KEY = 8192
+const MAX_KEY = 65_536
 // JSON spells one character with six at most, and puts two quotes around.
 const MAX_CURSOR = Math.ceil((TAG_BYTES + MAX_KEY * 6 + 2) * 4 / 3)
 
@@ -21,7 +21,7 @@ export class Cursors {
   }
 
   /**
-   * A cursor for the page after the item with the key `last`; the key is any text of at most 8192 characters.
+   * A cursor for the page after the item with the key `last`; the key is any text of at most 65,536 characters, as a URI is.
    * `owner` is whose list it is, null without auth. Throws FST_MCP_INTERNAL for a longer key.
    */
   write (list: string, owner: string | null, last: string): string {

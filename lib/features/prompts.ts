@@ -1,4 +1,5 @@
 import { errorCodes } from '../errors.ts'
+import type { Awaitable } from '../store/store.ts'
 import type { Task } from '../tools/context.ts'
 import { type GetPromptResult, type PromptOptions, runPrompt } from '../tools/prompting.ts'
 import { complete, type CompletionRequest } from './completion.ts'
@@ -42,10 +43,11 @@ export class Prompts {
   }
 
   /** Suggests values for an argument. Throws FST_MCP_PARAMS_INVALID. */
-  complete (request: CompletionRequest, task: Task): Promise<object> {
+  complete (request: CompletionRequest, task: Task): Awaitable<object> {
     const { name } = request.ref
     const prompt = typeof name === 'string' ? this.registry.find(name, task.principal) : undefined
     if (prompt === undefined) throw new errorCodes.FST_MCP_PARAMS_INVALID('`ref.name` must be the name of a prompt')
-    return complete(prompt.completers, prompt.names, request, task)
+    const { names, completers, run: { timeout, grace } } = prompt
+    return complete({ names, completers, timeout, grace, what: { prompt: prompt.key } }, request, task)
   }
 }

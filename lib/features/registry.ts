@@ -1,5 +1,5 @@
 import type { ErrorCode } from '../errors.ts'
-import { errorCodes } from '../errors.ts'
+import { errorCodes, readable } from '../errors.ts'
 import type { Principal } from '../http/auth.ts'
 import type { Cursors } from './cursor.ts'
 
@@ -114,7 +114,8 @@ export class Registry<Item extends Offer> {
         definition = changed
         handler = newHandler
         if (isHere() && entry.enabled) this.#change(before, entry.item)
-        turn(changed.enabled !== false)
+        // What is not spoken of stays, also when `enable` and `disable` said otherwise since.
+        if (changes.enabled !== undefined) turn(changes.enabled)
       },
       enable: () => turn(true),
       disable: () => turn(false),
@@ -141,11 +142,15 @@ export class Registry<Item extends Offer> {
 
   #isVisible ({ visible }: Item, principal: Principal | null): boolean {
     try {
-      return visible === undefined || visible(principal) === true
+      const answer: unknown = visible === undefined || visible(principal)
+      if (typeof answer === 'boolean') return answer
+      // A promise that nobody looks at would bring the process down when it rejects.
+      if (answer instanceof Promise) answer.catch(() => {})
+      this.#options.onError(new TypeError(`\`visible\` must answer with a boolean at once, got ${answer instanceof Promise ? 'a promise' : typeof answer}`))
     } catch (error) {
-      this.#options.onError(error)
-      return false
+      this.#options.onError(readable(error))
     }
+    return false
   }
 
   /** Undefined when it is missing, disabled or hidden from the principal: nobody can tell these apart. */

@@ -31,7 +31,7 @@ export interface ListedResource extends Omit<ResourceDefinition, 'cache' | 'time
 
 /** What a template is, beside what its resources hold. */
 export interface TemplateDefinition<Names extends string = string> extends Omit<ResourceDefinition, 'size'> {
-  /** The resources that `resources/list` shows. */
+  /** The resources that `resources/list` shows; each URI must fit the template. All templates list at once, with the longest of their timeouts. */
   list?: (context: ListContext) => Awaitable<readonly ListedResource[]>
   /** Suggestions for the variables. */
   complete?: { [name in Names]?: Completer }
@@ -126,9 +126,12 @@ export function buildTemplate (template: UriTemplate, definition: TemplateDefini
 }
 
 /** What the `list` of a template gave, as `resources/list` shows it. Throws FST_MCP_RESOURCE_INVALID. */
-export function listingOf (template: Template, given: unknown): Pick<Offer, 'key' | 'listing'> {
+export function listingOf (template: Template, given: unknown, maxUri: number): Pick<Offer, 'key' | 'listing'> {
   const refuse = (reason: string): Error => new errorCodes.FST_MCP_RESOURCE_INVALID(template.key, reason)
   if (typeof given !== 'object' || given === null) throw refuse('its `list` gave something other than a resource')
-  const { shown: { uri, name = uri, mimeType = template.read.mimeType, ...shown } } = readShown(given, listedSchema, HINTS, refuse)
-  return { key: uri, listing: { uri, name, ...(mimeType !== undefined && { mimeType }), ...shown } }
+  const { shown } = readShown(given, listedSchema, HINTS, refuse)
+  const { uri, name = uri, mimeType = template.read.mimeType, ...rest } = shown
+  // Nobody could read it.
+  if (uri.length > maxUri || template.template.match(uri) === undefined) throw refuse(`its \`list\` gave ${JSON.stringify(uri)}, which is not a URI of the template`)
+  return { key: uri, listing: { uri, name, ...(mimeType !== undefined && { mimeType }), ...rest } }
 }

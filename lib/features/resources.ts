@@ -1,7 +1,9 @@
-import { errorCodes, isTold } from '../errors.ts'
+import { errorCodes, readable } from '../errors.ts'
 import type { Principal } from '../http/auth.ts'
+import type { Awaitable } from '../store/store.ts'
+import { runCallback } from '../tools/callback.ts'
 import type { Task } from '../tools/context.ts'
-import { type ReadResourceResult, runRead, unknownResource } from '../tools/read.ts'
+import { type ReadResourceResult, runRead, tellFailure, unknownResource } from '../tools/read.ts'
 import { complete, type CompletionRequest } from './completion.ts'
 import { byKey, type Handle, type Listing, type Offer, Registry, type RegistryOptions, type Viewer } from './registry.ts'
 import { buildResource, buildTemplate, type Found, listingOf, type Resource, type ResourceDefinition, type Template, type TemplateDefinition } from './resource.ts'
@@ -39,8 +41,9 @@ export class Resources {
   readonly #onUpdate: (uri: string) => void
 
   constructor (limits: HandlerLimits, options: ResourcesOptions) {
-    this.registry = new Registry({ ...options, list: 'resources', duplicate: 'FST_MCP_RESOURCE_DUPLICATE' })
-    this.templates = new Registry({ ...options, list: 'templates', duplicate: 'FST_MCP_RESOURCE_DUPLICATE' })
+    const onChange = together(options.onChange)
+    this.registry = new Registry({ ...options, onChange, list: 'resources', duplicate: 'FST_MCP_RESOURCE_DUPLICATE' })
+    this.templates = new Registry({ ...options, onChange, list: 'templates', duplicate: 'FST_MCP_RESOURCE_DUPLICATE' })
     this.#limits = limits
     this.#maxUri = options.maxUri
     this.#onUpdate = options.onUpdate
@@ -101,29 +104,52 @@ export class Resources {
     const own: readonly Pick<Offer, 'key' | 'listing'>[] = this.registry.visibleTo(viewer.principal)
     const listing = this.templates.visibleTo(viewer.principal).filter(({ list }) => list !== undefined)
     if (listing.length === 0) return this.registry.paginate(own, cursor, viewer)
-    const listed = await Promise.all(listing.map(template => listTemplate(template, task)))
-    const all = new Map([...listed.flat(), ...own].map(item => [item.key, item]))
+    const listed: Pick<Offer, 'key' | 'listing'>[] = []
+    await runCallback({
+      timeout: Math.max(...listing.map(template => template.read.timeout)),
+      grace: this.#limits.grace,
+      what: { list: 'resources' },
+      call: () => Promise.all(listing.map(async template => { listed.push(...await listTemplate(template, task, this.#maxUri)) })),
+      read: () => {}
+    }, task)
+    const all = new Map([...listed, ...own].map(item => [item.key, item]))
     return this.registry.paginate([...all.values()].sort(byKey), cursor, viewer)
   }
 
   /** Suggests values for a variable of a template. Throws FST_MCP_PARAMS_INVALID. */
-  complete (request: CompletionRequest, task: Task): Promise<object> {
+  complete (request: CompletionRequest, task: Task): Awaitable<object> {
     const { uri } = request.ref
     const template = typeof uri === 'string' ? this.templates.find(uri, task.principal) : undefined
     if (template === undefined) throw new errorCodes.FST_MCP_PARAMS_INVALID('`ref.uri` must be the template of a resource')
-    return complete(template.completers, template.template.names, request, task)
+    const { key, completers, template: { names }, read: { timeout, grace } } = template
+    return complete({ names, completers, timeout, grace, what: { template: key } }, request, task)
   }
 }
 
-async function listTemplate (template: Template, task: Task): Promise<Pick<Offer, 'key' | 'listing'>[]> {
+/** Clients know one list of resources and templates, and are told of it once. */
+function together (tell: RegistryOptions['onChange']): RegistryOptions['onChange'] {
+  let changes: Parameters<typeof tell>[0][] = []
+  return isSeen => {
+    changes.push(isSeen)
+    if (changes.length > 1) return
+    queueMicrotask(() => {
+      const told = changes
+      changes = []
+      tell(principal => told.some(wasSeen => wasSeen(principal)))
+    })
+  }
+}
+
+/** Throws FST_MCP_HANDLER_FAILED. */
+async function listTemplate (template: Template, task: Task, maxUri: number): Promise<Pick<Offer, 'key' | 'listing'>[]> {
   const { principal, request, signal } = task
   try {
     const listed = await template.list?.({ principal, request, signal })
     if (!Array.isArray(listed)) throw new errorCodes.FST_MCP_RESOURCE_INVALID(template.key, 'its `list` must give an array')
-    return listed.map(resource => listingOf(template, resource))
-  } catch (cause) {
-    if (isTold(cause) && !(cause instanceof errorCodes.FST_MCP_RESOURCE_INVALID)) throw cause
-    request.log.error({ err: cause, template: template.key }, 'template could not list its resources')
-    throw new errorCodes.FST_MCP_HANDLER_FAILED(`the server's log says why under request ${request.id}`)
+    return listed.map(resource => listingOf(template, resource, maxUri))
+  } catch (error) {
+    // Whoever honours the signal throws what ended the call.
+    if (signal.aborted) throw error
+    throw tellFailure(readable(error), task, { template: template.key })
   }
 }

@@ -1,4 +1,4 @@
-import { errorCodes, toRpcError, ToolError, toStatus } from '../errors.ts'
+import { errorCodes, readable, toRpcError, ToolError, toStatus } from '../errors.ts'
 import type { Awaitable } from '../store/store.ts'
 import type { Call } from './call.ts'
 import type { Hooks } from './hooks.ts'
@@ -44,11 +44,13 @@ function respond (call: Call, result: object, desk: Desk): void {
   deliver(call, json)
 }
 
-function refuse (call: Call, error: unknown, desk: Desk): void {
+function refuse (call: Call, thrown: unknown, desk: Desk): void {
+  let error = readable(thrown)
   if (isSilent(error)) return deliver(call, undefined)
-  // A hook may speak to the model too.
-  if (error instanceof ToolError && call.method === 'tools/call') {
-    return respond(call, { content: [{ type: 'text', text: String(error.message) }], isError: true }, desk)
+  // A hook may speak to the model too, where there is one to speak to.
+  if (error instanceof ToolError) {
+    if (call.method === 'tools/call') return respond(call, { content: [{ type: 'text', text: String(error.message) }], isError: true }, desk)
+    error = new errorCodes.FST_MCP_HANDLER_FAILED(error.message)
   }
   const { isStateless } = call.profile
   const { data } = toRpcError(error)

@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import { errorCodes } from '../errors.ts'
+import { errorCodes, readable } from '../errors.ts'
 import type { Revision } from '../eras/revisions.ts'
 import type { Principal } from '../http/auth.ts'
 import type { Awaitable } from '../store/store.ts'
@@ -22,13 +22,19 @@ export interface CallInfo {
   readonly signal: AbortSignal
 }
 
-/** What `app.mcp.use` takes. Hooks run in the order in which they were added; each is waited for. */
+/**
+ * What `app.mcp.use` takes. Hooks run in the order in which they were added; each is waited for, at most for `tools.timeout` ms and until
+ * its call ends.
+ */
 export interface McpHooks {
   /** Before the call. Throw to refuse it: a ToolError is told to the model, a McpError or an error of `errorCodes` to the client. */
   onCall?: (call: CallInfo) => Awaitable<void>
   /** After it. What it returns, if anything, is sent instead. On 2026-07-28 the result may be one with `resultType: 'input_required'`. */
   onResult?: (call: CallInfo, result: Readonly<Record<string, unknown>>) => Awaitable<object | void>
-  /** Instead of `onResult` when a handler threw, also where the model is told in a result with `isError`, or when the call was refused. */
+  /**
+   * Instead of `onResult` when a handler threw: with what it threw, also where the model is told in a result with `isError`, or when the
+   * call was refused.
+   */
   onError?: (call: CallInfo, error: unknown) => Awaitable<void>
 }
 
@@ -38,6 +44,12 @@ const TARGETS = new Map([['tools/call', 'name'], ['prompts/get', 'name'], ['reso
 /** The hooks of one server. */
 export class Hooks {
   readonly #hooks = new Set<McpHooks>()
+  readonly #timeout: number
+
+  /** `timeout`: milliseconds for each hook. */
+  constructor (timeout: number) {
+    this.#timeout = timeout
+  }
 
   get isEmpty (): boolean {
     return this.#hooks.size === 0
@@ -62,7 +74,7 @@ export class Hooks {
     const info = infoOf(call)
     const hooks = [...this.#hooks]
     try {
-      for (const { onCall } of hooks) await onCall?.(info)
+      for (const { onCall } of hooks) await this.#wait(call, onCall?.(info))
       // It may have ended while a hook took its time.
       if (call.reason !== undefined) throw call.reason
     } catch (error) {
@@ -79,30 +91,55 @@ export class Hooks {
     let result: object
     try {
       result = await work()
-    } catch (error) {
-      await tellError(hooks, info, error)
+    } catch (thrown) {
+      const error = readable(thrown)
+      await this.#tellError(hooks, call, info, call.failure === undefined ? error : call.failure.error)
       throw error
     }
     if (call.failure !== undefined) {
-      await tellError(hooks, info, call.failure.error)
+      await this.#tellError(hooks, call, info, call.failure.error)
       return result
     }
     for (const { onResult } of hooks) {
-      const instead = await onResult?.(info, { ...result })
+      const instead = await this.#wait(call, onResult?.(info, { ...result }))
       if (typeof instead === 'object' && instead !== null) result = instead
     }
     return result
   }
-}
 
-/** A hook that fails must not hide what went wrong. */
-async function tellError (hooks: readonly McpHooks[], info: CallInfo, error: unknown): Promise<void> {
-  for (const { onError } of hooks) {
-    try {
-      await onError?.(info, error)
-    } catch (err) {
-      info.request.log.error({ err }, 'onError failed')
+  /** A hook that fails must not hide what went wrong. */
+  async #tellError (hooks: readonly McpHooks[], call: Call, info: CallInfo, error: unknown): Promise<void> {
+    for (const { onError } of hooks) {
+      try {
+        await this.#wait(call, onError?.(info, error))
+      } catch (thrown) {
+        // Whoever ended the call is not to blame.
+        if (thrown !== call.reason || thrown instanceof errorCodes.FST_MCP_TOOL_TIMEOUT) info.request.log.error({ err: readable(thrown) }, 'onError failed')
+      }
     }
+  }
+
+  /** A hook that never comes back must not hold its call for ever. Rejects with the reason when the call ends, and with FST_MCP_TOOL_TIMEOUT. */
+  #wait<T> (call: Call, hooked: Awaitable<T>): Awaitable<T> {
+    if (!(hooked instanceof Promise)) return hooked
+    return new Promise((resolve, reject) => {
+      const leave = (): void => {
+        clearTimeout(timer)
+        call.offEnd(end)
+      }
+      const end = (reason: Error): void => {
+        leave()
+        reject(reason)
+      }
+      const timer = setTimeout(() => {
+        const reason = new errorCodes.FST_MCP_TOOL_TIMEOUT(this.#timeout)
+        call.abort(reason)
+        // One that had ended already tells nobody.
+        end(reason)
+      }, this.#timeout).unref()
+      call.onEnd(end)
+      hooked.finally(leave).then(resolve, reject)
+    })
   }
 }
 

@@ -65,13 +65,19 @@ class Prompting implements Job<GetPromptResult> {
 
   begin (): unknown {
     const verdict = check(this.#options.input, this.#args)
-    return verdict instanceof Promise ? verdict.then(this.#start) : this.#start(verdict)
+    return verdict instanceof Promise ? verdict.then(this.#startLate) : this.#start(verdict)
   }
 
   readonly #start = (verdict: Verdict): unknown => {
     if (!verdict.ok) throw new errorCodes.FST_MCP_PROMPT_INPUT_INVALID(this.#options.name, verdict.message)
     // The arguments have passed the schema that the handler's type was inferred from.
     return this.#options.handler(verdict.value as never, new ToolContext(this.#task, new Progress(), this.#pace))
+  }
+
+  /** Validation may take its time: a call that was ended meanwhile does not start. */
+  readonly #startLate = (verdict: Verdict): unknown => {
+    this.#task.signal.throwIfAborted()
+    return this.#start(verdict)
   }
 
   take (message: unknown): Room {
@@ -86,13 +92,16 @@ class Prompting implements Job<GetPromptResult> {
     if (role !== 'user' && role !== 'assistant') throw new errorCodes.FST_MCP_CHUNK_INVALID('the `role` of a prompt message must be user or assistant')
     const block: unknown = typeof content === 'string' ? { type: 'text', text: content } : content
     if (!isContentBlock(block)) throw new errorCodes.FST_MCP_CHUNK_INVALID('the `content` of a prompt message must be text or a content block')
-    this.#bytes += Buffer.byteLength(JSON.stringify(block))
+    const json = JSON.stringify(block)
+    this.#bytes += Buffer.byteLength(json)
     if (this.#bytes > this.#options.maxResult) throw new errorCodes.FST_MCP_RESULT_TOO_LARGE(this.#options.maxResult)
-    this.#messages.push({ role, content: block })
+    // A copy: what was yielded belongs to the handler, which may use it again.
+    this.#messages.push({ role, content: JSON.parse(json) })
   }
 
   finish (returned: unknown): GetPromptResult {
     const { messages, description = this.#options.description, _meta }: Loose = isResult(returned) ? returned : { messages: returned }
+    if (description !== undefined && typeof description !== 'string') throw new errorCodes.FST_MCP_CHUNK_INVALID('the `description` of a prompt must be a string')
     if (Array.isArray(messages)) messages.forEach(message => this.#add(message))
     else if (messages !== undefined && messages !== null) this.#add(messages)
     return { ...(description !== undefined && { description }), messages: this.#messages, ...(_meta && { _meta }) }
@@ -110,7 +119,7 @@ class Prompting implements Job<GetPromptResult> {
 
 interface Loose {
   messages: unknown
-  description?: string | undefined
+  description?: unknown
   _meta?: Record<string, unknown> | undefined
 }
 

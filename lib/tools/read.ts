@@ -54,6 +54,7 @@ class Reading implements Job<ReadResourceResult> {
   readonly #chunks: Buffer[] = []
   readonly #parts: Contents[] = []
   #bytes = 0
+  #isStream = false
 
   constructor (options: ReadOptions, uri: string, variables: unknown, task: Task, pace: Pace) {
     this.#options = options
@@ -73,7 +74,14 @@ class Reading implements Job<ReadResourceResult> {
 
   begin (): unknown {
     // Variables are what the template that the handler's type was inferred from gives.
-    return this.#options.handler(this.#variables as never, new ReadContext(this.#uri, this.#task, new Progress(), this.#pace))
+    const given = this.#options.handler(this.#variables as never, new ReadContext(this.#uri, this.#task, new Progress(), this.#pace))
+    return given instanceof Promise ? given.then(this.#look) : this.#look(given)
+  }
+
+  /** Whoever opens a stream has found the resource, also when nothing is in it. */
+  readonly #look = (given: unknown): unknown => {
+    this.#isStream = typeof given === 'object' && given !== null && 'pipe' in given
+    return given
   }
 
   take (chunk: unknown): Room {
@@ -89,7 +97,8 @@ class Reading implements Job<ReadResourceResult> {
     } else if (chunk instanceof Uint8Array) {
       this.#grow(chunk.byteLength)
       // Text that came before is part of the same bytes. A copy: what was yielded belongs to the reader, which may use it again.
-      this.#chunks.push(...this.#texts.splice(0).map(text => Buffer.from(text)), Buffer.from(chunk))
+      if (this.#texts.length > 0) this.#chunks.push(Buffer.from(this.#texts.splice(0).join('')))
+      this.#chunks.push(Buffer.from(chunk))
     } else {
       this.#addPart(chunk)
     }
@@ -131,7 +140,7 @@ class Reading implements Job<ReadResourceResult> {
     const { mimeType } = this.#options
     const head = { uri: this.#uri, ...(mimeType !== undefined && { mimeType }) }
     if (this.#texts.length > 0) return { ...head, text: this.#texts.join('') }
-    if (this.#chunks.length === 0) return undefined
+    if (this.#chunks.length === 0 && (!this.#isStream || this.#parts.length > 0)) return undefined
     const bytes = Buffer.concat(this.#chunks)
     return mimeType !== undefined && TEXTUAL.test(mimeType) ? { ...head, text: bytes.toString() } : { ...head, blob: bytes.toString('base64') }
   }
@@ -158,7 +167,8 @@ export function unknownResource (uri: string): Error {
 /** What a client is told of a failure that no result can tell. A ToolError keeps its words, what was not thrown for the client does not. */
 export function tellFailure (error: unknown, task: Task, what: Record<string, unknown>): unknown {
   if (error instanceof ToolError) return new errorCodes.FST_MCP_HANDLER_FAILED(error.message)
-  if (isTold(error) && !(error instanceof errorCodes.FST_MCP_CHUNK_INVALID)) return error
+  const isBroken = error instanceof errorCodes.FST_MCP_CHUNK_INVALID || error instanceof errorCodes.FST_MCP_RESOURCE_INVALID
+  if (isTold(error) && !isBroken) return error
   logFailure(task, error, 'handler failed', what)
   return new errorCodes.FST_MCP_HANDLER_FAILED(`the server's log says why under request ${task.request.id}`)
 }

@@ -170,7 +170,7 @@ class Run<Result> {
   readonly #fail = (thrown: unknown): void => {
     const error = readable(thrown)
     if (this.#settled) {
-      if (!isEcho(error, this.#reason)) this.#job.logLate(error)
+      if (!isEcho(error, this.#reason) && !this.#isCut(error)) this.#job.logLate(error)
       return
     }
     try {
@@ -179,6 +179,11 @@ class Run<Result> {
       this.#reject(told)
       this.#stop()
     }
+  }
+
+  /** Whether a stream says that it was destroyed, which it was from here. */
+  #isCut (error: unknown): boolean {
+    return this.#source !== undefined && error instanceof Error && 'code' in error && error.code === 'ERR_STREAM_PREMATURE_CLOSE'
   }
 
   #settle (result: Result): void {
