@@ -79,7 +79,7 @@ export class SessionInquiry implements Inquiry {
   }
 
   ask (key: string, question: Question): Promise<unknown> {
-    if (!this.#call.outbox.canAsk()) return Promise.reject(new errorCodes.FST_MCP_ASK_UNAVAILABLE('it does not accept text/event-stream'))
+    if (!this.#call.outbox.canAsk()) return Promise.reject(new errorCodes.FST_MCP_ASK_UNAVAILABLE('it does not accept text/event-stream, or the server has no stream left'))
     return this.#questions.ask(this.#call, this.#session, key, question)
   }
 
