@@ -8,7 +8,7 @@ import * as v from 'valibot'
 import { z } from 'zod'
 import { errorCodes, type McpOptions, type Schema, type ToolContext, ToolError } from '../lib/index.ts'
 import { answerTo, type Asked, type Asker, connectAsker, type Era, ERAS, EVERYTHING, isQuestion, type Outcome, type Respond, Standalone } from './asking.ts'
-import { Client, createApp, EventStream, listen, type RpcMessage, send, SseClient, until, within } from './client.ts'
+import { Client, createApp, EventStream, listen, type RpcMessage, SseClient, until, within } from './client.ts'
 import { gate } from './sockets.ts'
 
 type Handle = (ctx: ToolContext) => unknown
@@ -374,7 +374,8 @@ t.test('a client is asked for nothing that it did not declare', async t => {
     if (required === null) t.match(last, { result: { resultType: 'input_required' } }, `${what} per request`)
     else {
       t.equal(status, 400)
-      t.match(last.error, { code: -32021, message: `The client did not declare the capability ${name}`, data: { code: 'FST_MCP_CAPABILITY_REQUIRED' } })
+      t.match(last.error, { code: -32021, message: `The client did not declare the capability ${name}` })
+      t.equal(last.error?.data.code, 'FST_MCP_CAPABILITY_REQUIRED')
       t.strictSame(Reflect.get(Object(last.error?.data), 'requiredCapabilities'), required, `${what} per request`)
     }
   }
@@ -384,7 +385,9 @@ t.test('revisions that know no form or no page are not asked for one', async t =
   const codes: Handle = async ({ ask }) => [await codeOf(ask('form', 'Which?', SIZES)), await codeOf(ask.url('page', 'Go', 'https://example.com'))]
   const app = await offer(t, codes)
   const unavailable = 'FST_MCP_ASK_UNAVAILABLE'
-  for (const era of ERAS.filter(({ forms }) => !forms)) t.strictSame(valueOf(await call(await connectAsker(app, era))), [unavailable, unavailable], era.name)
+  for (const era of ERAS.filter(({ forms }) => !forms)) {
+    t.strictSame(valueOf(await call(await connectAsker(app, era))), [unavailable, unavailable], era.name)
+  }
   t.strictSame(valueOf(await call(await connectAsker(app, FORMS_ONLY), respond)), [{ answered: { action: 'accept', content: { size: 'L' } } }, unavailable])
 })
 
@@ -434,7 +437,7 @@ for (const era of IN_SESSIONS) {
 
   t.test(`an error of the client is told to the handler in ${era.name}`, async t => {
     const app = await offer(t, async ({ roots }) => {
-      const told = []
+      const told: unknown[] = []
       for (const key of ['a', 'b', 'c']) await roots(key).catch(error => told.push([error.code, error.message]))
       return told
     })
@@ -474,9 +477,10 @@ interface RawSession {
 }
 
 /** Starts a call of a session, and leaves what it asks to the test. */
-async function rawSession (target: FastifyInstance | string, { transport, revision }: Era, headers: Record<string, string> = {}): Promise<RawSession> {
+async function rawSession (target: FastifyInstance | string, era: Era, headers: Record<string, string> = {}): Promise<RawSession> {
+  const { transport, revision } = era
   const options = { revision, headers, capabilities: EVERYTHING }
-  const client = transport === 'http+sse' ? await SseClient.connect(target, options) : await Client.connect(target, options)
+  const client = await (transport === 'http+sse' ? SseClient : Client).connect(target, options)
   const callId = client.nextId()
   const body = { jsonrpc: '2.0', id: callId, method: CALL.method, params: CALL.params }
   let stream: EventStream
@@ -486,3 +490,401 @@ async function rawSession (target: FastifyInstance | string, { transport, revisi
   } else stream = await client.stream(body)
   return { stream, client, callId, ask: () => stream.message(isQuestion), post: (body, headers) => client.post(body, headers) }
 }
+
+for (const era of IN_SESSIONS.filter(({ transport }) => transport === 'sessions')) {
+  t.test(`a session that ends while its client is asked ends the question in ${era.name}`, async t => {
+    const codes: unknown[] = []
+    const app = await offer(t, async ({ roots }) => codes.push(await codeOf(roots('it'))))
+    const { stream, ask, client } = await rawSession(app, era)
+    await ask()
+    t.match(app.mcp.stats(), { questions: 1, calls: 1 })
+    t.equal((await (client as Client).delete()).status, 200)
+    await stream.closed
+    await until(() => codes.length > 0, 'the handler to be told')
+    t.strictSame(codes, ['FST_MCP_SESSION_ENDED'])
+    nothingLeft(t, app)
+  })
+}
+
+for (const era of ERAS) {
+  t.test(`a server that closes while it asks tells both sides in ${era.name}`, async t => {
+    const codes: unknown[] = []
+    const asked = gate()
+    const app = await offer(t, async ({ roots, signal }) => {
+      const asking = roots('it')
+      asked.open()
+      codes.push(await codeOf(asking))
+      codes.push(signal.reason.code)
+    })
+    if (era.transport === 'standalone') {
+      // There it has nothing to close: the question has been told, and the call is over.
+      t.match((await new Standalone(app).round(CALL.method, CALL.params)).last, { result: { resultType: 'input_required' } })
+      await app.close()
+      t.strictSame(codes, [])
+      return
+    }
+    const { stream, ask } = await rawSession(app, era)
+    const { id } = await ask()
+    await asked.opened
+    await app.close()
+    await stream.closed
+    t.strictSame(codes, ['FST_MCP_CLOSING', 'FST_MCP_CLOSING'])
+    t.match(stream.messages.find(({ method }) => method === 'notifications/cancelled')?.params, { requestId: id, reason: 'The server is closing' })
+    nothingLeft(t, app)
+  })
+}
+
+for (const era of IN_SESSIONS) {
+  t.test(`a client that does not come back ends what it was asked in ${era.name}`, async t => {
+    const codes: unknown[] = []
+    const app = await offer(t, async ({ roots }) => codes.push(await codeOf(roots('it'))), { sessions: { replay: { window: 40 } } })
+    const { stream, ask } = await rawSession(await listen(app), era)
+    await ask()
+    await stream.close()
+    await until(() => codes.length > 0, 'the handler to be told')
+    t.strictSame(codes, ['FST_MCP_CLIENT_GONE'])
+    nothingLeft(t, app)
+  })
+}
+
+t.test('a question that cannot be sent any more is not waited for', async t => {
+  const codes: unknown[] = []
+  const gone = gate()
+  const app = await offer(t, async ({ roots, signal }) => {
+    signal.addEventListener('abort', gone.open)
+    await gone.opened
+    codes.push(await codeOf(roots('it')))
+    // Its call is answered by now, or given up.
+    await new Promise(resolve => setImmediate(resolve))
+    codes.push(await codeOf(roots('late')))
+  })
+  for (const era of [SSE, SESSION]) {
+    const { post, callId, stream } = await rawSession(app, era)
+    await post({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: callId } })
+    if (era === SESSION) await stream.closed
+    await until(() => codes.length === 2, 'the handler to be told')
+    t.match(codes.splice(0), [/^FST_MCP_(?:CANCELLED|ASK_UNAVAILABLE)$/, 'FST_MCP_ASK_UNAVAILABLE'])
+  }
+  nothingLeft(t, app)
+})
+
+t.test('a server without sessions asks on 2026-07-28 alone', async t => {
+  const app = await offer(t, async ({ ask, sample, roots, once }) => [
+    await codeOf(ask('form', 'Which?', SIZES)),
+    await codeOf(ask.url('page', 'Go', 'https://example.com')),
+    await codeOf(sample('title', SAMPLING)),
+    await codeOf(roots('roots')),
+    await once('id', () => 1)
+  ], { sessions: false })
+  for (const revision of ['2025-03-26', '2025-06-18', '2025-11-25']) {
+    const client = await Client.connect(app, { revision, capabilities: EVERYTHING })
+    for (const { method, params, textOf } of DOORS) {
+      const { result } = await client.request(method, params)
+      const codes: unknown[] = JSON.parse(textOf(result))
+      t.strictSame(codes.slice(1, 4), Array(3).fill('FST_MCP_ASK_UNAVAILABLE'), `${method} at ${revision}`)
+      t.strictSame([codes[0], codes[4]], ['FST_MCP_ASK_UNAVAILABLE', 1])
+    }
+  }
+  const outcome = await call(new Standalone(app), respond)
+  t.strictSame(valueOf(outcome).slice(0, 2), [{ answered: { action: 'accept', content: { size: 'L' } } }, { answered: { action: 'accept' } }])
+  const bare = await createApp(t, { sessions: false })
+  bare.mcp.tool('it', {}, async (_args, { roots }) => String(await roots('roots')))
+  t.match((await (await Client.connect(bare)).call('it')).result, {
+    isError: true, content: [{ text: 'The client cannot be asked: this server keeps no sessions' }]
+  })
+})
+
+t.test('a session whose client takes JSON alone cannot be asked', async t => {
+  const app = await offer(t, async ({ roots }) => codeOf(roots('it')))
+  const client = await Client.connect(app, { capabilities: EVERYTHING })
+  const { status, headers, messages } = await client.post({ jsonrpc: '2.0', id: 1, method: CALL.method, params: CALL.params }, { accept: 'application/json' })
+  t.equal(status, 200)
+  t.match(headers['content-type'], 'application/json')
+  t.equal(JSON.parse(messages[0]?.result.content[0].text), 'FST_MCP_ASK_UNAVAILABLE')
+  const standalone = new Standalone(app, { headers: { accept: 'application/json' } })
+  t.strictSame(valueOf(await call(standalone, respond)), { answered: ROOTS.roots }, 'another round needs no stream')
+  nothingLeft(t, app)
+})
+
+t.test('a call that finds no stream left is told so, and does not wait for an answer to nothing', async t => {
+  const both = gate()
+  let waiting = 0
+  const app = await offer(t, async ({ roots }) => {
+    if (++waiting === 2) both.open()
+    await both.opened
+    return codeOf(roots('it'))
+  }, { streams: { max: 1 } })
+  const client = await Client.connect(app, { capabilities: EVERYTHING })
+  const body = (id: number): object => ({ jsonrpc: '2.0', id, method: CALL.method, params: CALL.params })
+  // The head of the one answer comes with its question, that of the other with its result.
+  const [first, second] = await within(Promise.all([client.stream(body(1)), client.post(body(2))]), 'both answers')
+  t.equal(JSON.parse(second.messages[0]?.result.content[0].text), 'FST_MCP_ASK_UNAVAILABLE')
+  const { id } = await first.message(isQuestion)
+  await client.post(answerTo(id, ROOTS))
+  t.match(await first.message(({ result }) => result !== undefined), { result: { content: [{ text: JSON.stringify({ answered: ROOTS.roots }) }] } })
+  nothingLeft(t, app)
+})
+
+t.test('a question that was asked while the client was away comes by replay', async t => {
+  for (const how of ['closeStream', 'broken'] as const) {
+    const away = gate()
+    const app = await offer(t, async ({ roots, closeStream, progress }) => {
+      progress(1)
+      if (how === 'closeStream') closeStream()
+      await away.opened
+      return roots('it')
+    }, { streams: { retry: 5 } })
+    const target = await listen(app)
+    const client = await Client.connect(target, { capabilities: EVERYTHING })
+    const stream = await client.stream({ jsonrpc: '2.0', id: 7, method: CALL.method, params: { ...CALL.params, _meta: { progressToken: 'p' } } })
+    await stream.message()
+    if (how === 'broken') await stream.close()
+    else await stream.closed
+    await until(() => app.mcp.stats().streams === 0, 'the server to notice')
+    away.open()
+    await until(() => app.mcp.stats().questions === 1, 'the question')
+    const resumed = await client.get(stream.events.at(-1)?.id ?? '')
+    const { id, method } = await resumed.message(isQuestion)
+    t.equal(method, 'roots/list', how)
+    await client.post(answerTo(id, ROOTS))
+    t.match(await resumed.message(({ id }) => id === 7), { result: { content: [{ text: JSON.stringify(ROOTS.roots) }] } })
+    nothingLeft(t, app)
+  }
+})
+
+t.test('a question over HTTP+SSE that the client missed comes by replay', async t => {
+  const away = gate()
+  const app = await offer(t, async ({ roots, progress }) => {
+    progress(1)
+    await away.opened
+    return roots('it')
+  })
+  const target = await listen(app)
+  const client = await SseClient.connect(target, { capabilities: EVERYTHING })
+  await client.post({ jsonrpc: '2.0', id: 7, method: CALL.method, params: { ...CALL.params, _meta: { progressToken: 'p' } } })
+  await client.stream.message(({ method }) => method === 'notifications/progress')
+  const last = client.stream.events.at(-1)?.id ?? ''
+  await client.close()
+  await until(() => app.mcp.stats().streams === 0, 'the server to notice')
+  away.open()
+  await until(() => app.mcp.stats().questions === 1, 'the question')
+  const resumed = await EventStream.open(target, '/sse', { headers: { 'last-event-id': last } })
+  const { id } = await resumed.message(isQuestion)
+  await client.post(answerTo(id, ROOTS))
+  t.match(await resumed.message(({ id }) => id === 7), { result: { content: [{ text: JSON.stringify(ROOTS.roots) }] } })
+  nothingLeft(t, app)
+})
+
+t.test('two calls at once are asked on their own streams, and answered in any order', async t => {
+  const app = await createApp(t)
+  app.mcp.tool('it', { input: z.object({ name: z.string() }) }, async ({ name }, { sample }) => {
+    const { model } = await sample(name, { ...SAMPLING, systemPrompt: name })
+    return model
+  })
+  const client = await Client.connect(app, { capabilities: EVERYTHING })
+  const start = (id: number, name: string) => client.stream({ jsonrpc: '2.0', id, method: 'tools/call', params: { name: 'it', arguments: { name } } })
+  const streams = await Promise.all([start(1, 'a'), start(2, 'b')])
+  const questions = await Promise.all(streams.map(stream => stream.message(isQuestion)))
+  t.strictSame(questions.map(({ params }) => params.systemPrompt), ['a', 'b'])
+  t.equal(app.mcp.stats().questions, 2)
+  for (const { id, params } of [...questions].reverse()) await client.post(answerTo(id, { ...SAMPLED, model: `model ${params.systemPrompt}` }))
+  const answers = await Promise.all(streams.map(stream => stream.message(({ result }) => result !== undefined)))
+  t.match(answers, [{ id: 1, result: { content: [{ text: 'model a' }] } }, { id: 2, result: { content: [{ text: 'model b' }] } }])
+  t.strictSame(streams.map(({ messages }) => messages.filter(isQuestion).length), [1, 1], 'no question came twice')
+  nothingLeft(t, app)
+})
+
+t.test('the calls of a batch ask on its one stream, and a batch answers them', async t => {
+  const app = await createApp(t)
+  app.mcp.tool('it', { input: z.object({ name: z.string() }) }, async ({ name }, { roots }) => `${name} ${(await roots(name)).length}`)
+  const client = await Client.connect(app, { revision: '2025-03-26', capabilities: EVERYTHING })
+  const request = (id: number, name: string): object => ({ jsonrpc: '2.0', id, method: 'tools/call', params: { name: 'it', arguments: { name } } })
+  const stream = await client.stream([request(1, 'a'), request(2, 'b')])
+  const ids = [(await stream.message(isQuestion)).id, (await stream.message(isQuestion)).id]
+  t.equal((await client.post(ids.map(id => answerTo(id, ROOTS)))).status, 202)
+  await stream.closed
+  t.match(stream.messages.filter(({ result }) => result !== undefined), [{ id: 1, result: { content: [{ text: 'a 1' }] } }, { id: 2, result: { content: [{ text: 'b 1' }] } }])
+  nothingLeft(t, app)
+})
+
+t.test('a batch with an answer to nothing still delivers the others', async t => {
+  const app = await offer(t, ({ roots }) => roots('it'))
+  const { stream, ask, post } = await rawSession(app, ERAS[2] as Era)
+  const { id } = await ask()
+  const { status, messages } = await post([answerTo('nobody', {}), answerTo(id, ROOTS)])
+  t.equal(status, 400)
+  t.match(messages[0]?.error, { message: 'No request of the server waits for response id "nobody"' })
+  t.match(await stream.message(({ result }) => result !== undefined), { result: { content: [{ text: JSON.stringify(ROOTS.roots) }] } })
+})
+
+const TOKENS: McpOptions = { auth: { tokens: [{ token: 'ann', principal: 'ann' }, { token: 'ben', principal: 'ben' }] } }
+const bearer = (token: string): Record<string, string> => ({ authorization: `Bearer ${token}` })
+
+for (const era of [SSE, SESSION]) {
+  t.test(`only the session that was asked can answer in ${era.name}`, async t => {
+    const app = await offer(t, ({ roots }) => roots('it'), TOKENS)
+    const { stream, ask, post } = await rawSession(app, era, bearer('ann'))
+    const { id } = await ask()
+    const forged = { roots: [{ uri: 'file:///etc' }] }
+    const expectRefused = async (posting: ReturnType<RawSession['post']>, status: number, code: string, what: string): Promise<void> => {
+      const reply = await posting
+      t.equal(reply.status, status, what)
+      t.match(reply.messages[0]?.error, { data: { code } }, what)
+      t.equal(app.mcp.stats().questions, 1, 'the question still waits')
+    }
+    const unexpected = 'FST_MCP_RESPONSE_UNEXPECTED'
+    await expectRefused(post(answerTo('nobody-1', forged)), 400, unexpected, 'a question never asked')
+    await expectRefused(post(answerTo(1, forged)), 400, unexpected, 'a number')
+    await expectRefused(post(answerTo('__proto__', forged)), 400, unexpected, '__proto__')
+    await expectRefused(post(answerTo(id, forged), bearer('ben')), 404, 'FST_MCP_SESSION_UNKNOWN', 'another principal with the session')
+    const other = await rawSession(app, era, bearer('ann'))
+    const own = await other.ask()
+    t.equal(app.mcp.stats().questions, 2)
+    t.not(own.id, id)
+    const foreign = await other.post(answerTo(id, forged))
+    t.equal(foreign.status, 400, 'another session of the same principal')
+    t.equal(app.mcp.stats().questions, 2)
+    const stranger = await rawSession(app, era, bearer('ben'))
+    await stranger.ask()
+    t.equal((await stranger.post(answerTo(id, forged))).status, 400, 'a session of another principal')
+    for (const body of [
+      { jsonrpc: '2.0', id, result: ROOTS, error: { code: 1, message: 'both' } }, { jsonrpc: '2.0', id }, { jsonrpc: '1.0', id, result: ROOTS },
+      { jsonrpc: '2.0', id: [id], result: ROOTS }, { jsonrpc: '2.0', id: null, result: ROOTS }, { jsonrpc: '2.0', result: ROOTS }, `{"jsonrpc":"2.0","id":"${id}","result":`
+    ]) t.equal((await post(body)).status, 400, JSON.stringify(body))
+    t.equal(app.mcp.stats().questions, 3, 'nobody was answered')
+
+    t.equal((await post(answerTo(id, ROOTS))).status, 202)
+    const { result } = await stream.message(({ result }) => result?.content !== undefined)
+    t.equal(result.content[0].text, JSON.stringify(ROOTS.roots))
+    const twice = await post(answerTo(id, forged))
+    t.match([twice.status, twice.messages[0]?.error?.data.code], [400, unexpected], 'an answer given twice')
+    await other.post(answerTo(own.id, ROOTS))
+    await other.stream.message(({ result }) => result?.content !== undefined)
+    t.match(app.mcp.stats(), { questions: 1, calls: 1 })
+  })
+
+  t.test(`an answer that is null is one that does not fit in ${era.name}`, async t => {
+    const app = await offer(t, async ({ roots }) => codeOf(roots('it')))
+    for (const result of [null, 1, 'text', []]) {
+      const { stream, ask, post } = await rawSession(app, era)
+      const { id } = await ask()
+      t.equal((await post({ jsonrpc: '2.0', id, result })).status, 202)
+      const answer = await stream.message(({ result }) => result?.content !== undefined)
+      t.equal(answer.result.content[0].text, '"FST_MCP_ANSWER_INVALID"')
+    }
+  })
+}
+
+t.test('two servers in one process do not answer for each other', async t => {
+  const [first, second] = await Promise.all([offer(t, ({ roots }) => roots('it')), offer(t, ({ roots }) => roots('it'))])
+  const one = await rawSession(first, SESSION)
+  const two = await rawSession(second, SESSION)
+  const { id } = await one.ask()
+  t.not((await two.ask()).id, id)
+  t.equal((await two.post(answerTo(id, ROOTS))).status, 400)
+  t.equal(first.mcp.stats().questions, 1)
+})
+
+for (const era of ERAS) {
+  t.test(`questions that nobody waits for break nothing in ${era.name}`, async t => {
+    const rejected: unknown[] = []
+    const onRejection = (error: unknown): void => { rejected.push(error) }
+    process.on('unhandledRejection', onRejection)
+    t.teardown(() => process.off('unhandledRejection', onRejection))
+    let context: ToolContext | undefined
+    const app = await offer(t, ctx => {
+      context = ctx
+      const { ask, roots, sample } = ctx
+      if (era.forms) ask('form', 'Which?', SIZES)
+      ask.url('nowhere', 'Go', 'nowhere')
+      sample('title', SAMPLING)
+      roots('roots')
+      roots('')
+      return 'done'
+    })
+    const asker = await connectAsker(app, era)
+    if (era.transport === 'standalone') {
+      const { last } = await (asker as Standalone).round(CALL.method, CALL.params)
+      t.match(last.result, { resultType: 'input_required', inputRequests: { form: {}, title: {}, roots: {} } }, 'what was asked is asked all the same')
+      t.strictSame(valueOf(await call(asker, respond)), 'done')
+    } else {
+      const { result, told } = await rawOutcome(app, era)
+      t.equal(result.content[0].text, '"done"')
+      t.strictSame(told, Array(era.forms ? 3 : 2).fill('The client cancelled the call: the call is over'))
+    }
+    await new Promise(resolve => setImmediate(resolve))
+    context?.roots('too late')
+    t.strictSame(await codeOf(context?.roots('later') ?? Promise.resolve()), 'FST_MCP_ASK_UNAVAILABLE', 'a call that is over asks nothing')
+    await new Promise(resolve => setImmediate(resolve))
+    t.strictSame(rejected, [])
+    nothingLeft(t, app)
+  })
+}
+
+/** How a call ends whose questions nobody answers, and why these were given up. */
+async function rawOutcome (app: FastifyInstance, era: Era): Promise<{ result: any, told: unknown[] }> {
+  const { stream } = await rawSession(app, era)
+  const { result } = await stream.message(({ result }) => result?.content !== undefined)
+  return { result, told: stream.messages.filter(({ method }) => method === 'notifications/cancelled').map(({ params }) => params.reason) }
+}
+
+t.test('a handler that swallows the end of its run is run again all the same', async t => {
+  const ends: unknown[] = []
+  const swallowing: Record<string, Handle> = {
+    'goes on': async ({ roots }) => {
+      const answer = await roots('it').catch(() => 'swallowed')
+      return answer
+    },
+    'throws something else': async ({ roots }) => {
+      try {
+        return await roots('it')
+      } catch {
+        throw new ToolError('I know better')
+      }
+    },
+    'throws around it': async ({ roots }) => {
+      try {
+        return await roots('it')
+      } catch (cause) {
+        throw new Error('I know better', { cause })
+      }
+    },
+    'waits for ever': async ({ roots, signal }) => {
+      const asking = roots('it')
+      const isKnown = await Promise.race([asking.then(() => true, () => false)])
+      if (isKnown) return asking
+      await once(signal, 'abort')
+      ends.push(signal.reason.code)
+    }
+  }
+  for (const [name, handle] of Object.entries(swallowing)) {
+    for (const { method, params, textOf } of DOORS) {
+      const app = await offer(t, handle)
+      const { result, rounds } = await new Standalone(app).run(method, params, respond)
+      t.strictSame(JSON.parse(textOf(result)), ROOTS.roots, `${method}: it ${name}`)
+      t.equal(rounds, 2)
+      nothingLeft(t, app)
+    }
+  }
+  t.strictSame(ends, Array(3).fill('FST_MCP_INPUT_REQUIRED'))
+})
+
+t.test('a generator that swallows the end of its run is returned', async t => {
+  const app = await createApp(t)
+  let finished = 0
+  app.mcp.tool('it', {}, async function * (_args, { roots }) {
+    try {
+      const isKnown = await roots('it').then(() => true, () => false)
+      // Without an answer it never ends by itself.
+      const end = isKnown ? 3 : Infinity
+      for (let count = 0; count < end; count++) yield `${count} `
+    } finally {
+      finished++
+    }
+  })
+  const outcome = await new Standalone(app).run('tools/call', { name: 'it', arguments: {}, _meta: { progressToken: 'p' } }, respond)
+  t.equal(outcome.result.content[0].text, '0 1 2 ')
+  t.equal(outcome.told.length, 3, 'what it yielded after it had asked was not sent')
+  t.equal(finished, 2)
+  nothingLeft(t, app)
+})

@@ -59,7 +59,8 @@ export interface AskerOptions {
 }
 
 /** Connects a client of an era that declares everything unless it is told otherwise. */
-export async function connectAsker (target: Target, { revision, transport }: Era, { capabilities = EVERYTHING, headers = {} }: AskerOptions = {}): Promise<Asker> {
+export async function connectAsker (target: Target, era: Era, { capabilities = EVERYTHING, headers = {} }: AskerOptions = {}): Promise<Asker> {
+  const { revision, transport } = era
   if (transport === 'standalone') return new Standalone(target, { capabilities, headers })
   if (transport === 'http+sse') return overSse(await SseClient.connect(target, { revision, capabilities, headers }))
   return overSession(target, await Client.connect(target, { revision, capabilities, headers }))
