@@ -71,7 +71,9 @@ export class Hooks {
       await tellError(hooks, info, error)
       throw error
     }
-    if (call.failure !== undefined) {
+    // What a handler made of the end of its run is no failure.
+    const asks = 'resultType' in result && result.resultType === 'input_required'
+    if (call.failure !== undefined && !asks) {
       await tellError(hooks, info, call.failure.error)
       return result
     }
