@@ -133,7 +133,7 @@ export class Answer implements Exchange, Outbox {
   }
 
   canAsk (): boolean {
-    return this.#line !== undefined || (this.canStream() && !this.#options.pool.isFull)
+    return this.#open() !== undefined
   }
 
   json (body: string, sessionId?: string): void {

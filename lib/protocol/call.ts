@@ -163,6 +163,8 @@ export class Call implements Task {
 
   onAbort (listener: (reason: Error) => void): void {
     this.#listener = listener
+    // A handler that runs differently is found out while it starts.
+    if (this.#reason !== undefined) listener(this.#reason)
   }
 
   abandon (): void {

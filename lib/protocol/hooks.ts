@@ -77,8 +77,9 @@ export class Hooks {
       for (const { onCall } of hooks) await this.#wait(call, onCall?.(info))
       // It may have ended while a hook took its time.
       if (call.reason !== undefined) throw call.reason
-    } catch (error) {
-      await tellError(hooks, info, error)
+    } catch (thrown) {
+      const error = readable(thrown)
+      await this.#tellError(hooks, call, info, error)
       throw error
     }
   }
@@ -96,7 +97,9 @@ export class Hooks {
       await this.#tellError(hooks, call, info, call.failure === undefined ? error : call.failure.error)
       throw error
     }
-    if (call.failure !== undefined) {
+    // What a handler made of the end of its run is no failure.
+    const asks = 'resultType' in result && result.resultType === 'input_required'
+    if (call.failure !== undefined && !asks) {
       await this.#tellError(hooks, call, info, call.failure.error)
       return result
     }

@@ -11,7 +11,7 @@ interface State {
   /** Every question so far: its fingerprint and, once it was answered, the answer. */
   readonly asked: readonly (readonly [key: string, print: string, answer?: unknown])[]
   /** What was made once. */
-  readonly made: readonly (readonly [key: string, value: unknown])[]
+  readonly made: readonly (readonly [key: string, value?: unknown])[]
   /** How many chunks and log messages were sent, and the fingerprint of the chunks. */
   readonly chunks: number
   readonly print: number
@@ -57,7 +57,7 @@ export class Rounds implements Inquiry {
       if (value !== undefined && !isObject(value)) throw new errorCodes.FST_MCP_ANSWER_INVALID(key, 'it must be an object')
       return [key, { print, answer: value === undefined ? undefined : { value } }]
     }))
-    this.#made = new Map(this.#before.made)
+    this.#made = new Map(this.#before.made.map(([key, value]) => [key, value]))
   }
 
   async ask (key: string, question: Question): Promise<unknown> {
@@ -122,7 +122,8 @@ export class Rounds implements Inquiry {
     if (this.#required.size === 0) return result
     const state: State = {
       asked: [...this.#asked].map(([key, { print, answer }]) => answer === undefined ? [key, print] : [key, print, answer.value]),
-      made: [...this.#made],
+      // What is undefined would come back as null.
+      made: [...this.#made].map(([key, value]) => value === undefined ? [key] : [key, value]),
       chunks: this.#chunks,
       print: this.#print,
       logs: this.#logs

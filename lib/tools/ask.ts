@@ -76,9 +76,16 @@ export function createAsk (task: Task, pace: Pace): Ask {
     // The content has passed the schema that its type was inferred from.
     return { action, content: verdict.value as InferOutput<S> }
   }
+  // Whoever asks again under a key asks the same, and so by the same id.
+  const ids = new Map<string, string>()
+  const idOf = (key: string): string => {
+    const id = ids.get(key) ?? randomUUID()
+    ids.set(key, id)
+    return id
+  }
   const askUrl: Ask['url'] = async (key, message, target) => {
     if (!URL.canParse(target)) throw new errorCodes.FST_MCP_ASK_INVALID(key, 'it needs a URL')
-    const params = { mode: 'url', message: String(message), url: target, ...(task.session !== null && { elicitationId: randomUUID() }) }
+    const params = { mode: 'url', message: String(message), url: target, ...(task.session !== null && { elicitationId: idOf(key) }) }
     return { action: actionOf(key, await inquire(task, pace, key, { method: 'elicitation/create', params })) }
   }
   const ask = <S extends Schema>(key: string, message: string, schema: S): Promise<Answer<InferOutput<S>>> => quiet(askForm(key, message, schema))

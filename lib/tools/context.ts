@@ -36,7 +36,7 @@ export interface Task {
   inquire (key: string, question: Question): Promise<unknown>
   once (key: string, make: () => unknown): Promise<unknown>
   abort (reason: Error): void
-  /** Sets the one listener. Nobody can abort a call before it has one: it is not known to anybody yet. */
+  /** Sets the one listener, which is called at once when the call was aborted before. */
   onAbort (listener: (reason: Error) => void): void
   /** What a handler threw that its client is told otherwise. */
   failed (error: unknown): void
