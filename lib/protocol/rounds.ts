@@ -37,6 +37,8 @@ export class Rounds implements Inquiry {
   readonly #asked: Map<string, { print: string, answer: { value: unknown } | undefined }>
   readonly #made: Map<string, unknown>
   readonly #making = new Map<string, Promise<unknown>>()
+  /** Answers without a state: the client knows what will be asked. */
+  readonly #early: ReadonlyMap<string, unknown>
   readonly #required = new Map<string, Question>()
   readonly #ender: Ender
   #chunks = 0
@@ -52,10 +54,10 @@ export class Rounds implements Inquiry {
     // What `open` gives was sealed below.
     this.#before = requestState === undefined ? FRESH : seal.open(requestState, binding()) as State
     const responses = new Map(Object.entries(inputResponses ?? {}))
+    this.#early = requestState === undefined ? responses : new Map()
     this.#asked = new Map(this.#before.asked.map(([key, print, ...known]) => {
       const [value] = known.length > 0 ? known : [responses.get(key)]
-      if (value !== undefined && !isObject(value)) throw new errorCodes.FST_MCP_ANSWER_INVALID(key, 'it must be an object')
-      return [key, { print, answer: value === undefined ? undefined : { value } }]
+      return [key, { print, answer: answerOf(key, value) }]
     }))
     this.#made = new Map(this.#before.made.map(([key, value]) => [key, value]))
   }
@@ -64,8 +66,9 @@ export class Rounds implements Inquiry {
     const print = fingerprint(question)
     const known = this.#asked.get(key)
     if (known !== undefined && known.print !== print) throw this.#differs(`it asks something else under the key "${key}"`)
-    if (known?.answer !== undefined) return known.answer.value
-    this.#asked.set(key, { print, answer: undefined })
+    const answer = known === undefined ? answerOf(key, this.#early.get(key)) : known.answer
+    this.#asked.set(key, { print, answer })
+    if (answer !== undefined) return answer.value
     this.#required.set(key, question)
     const required = new errorCodes.FST_MCP_INPUT_REQUIRED()
     // Whoever catches this goes on for nothing. Questions that are asked together have a turn to come.
@@ -138,6 +141,12 @@ export class Rounds implements Inquiry {
   #differs (what: string): Error {
     return new errorCodes.FST_MCP_RERUN_DIFFERS(what)
   }
+}
+
+/** Throws FST_MCP_ANSWER_INVALID. */
+function answerOf (key: string, value: unknown): { value: unknown } | undefined {
+  if (value !== undefined && !isObject(value)) throw new errorCodes.FST_MCP_ANSWER_INVALID(key, 'it must be an object')
+  return value === undefined ? undefined : { value }
 }
 
 /** Whether nobody waits for the next run. */
