@@ -114,7 +114,8 @@ export class Registry<Item extends Offer> {
         definition = changed
         handler = newHandler
         if (isHere() && entry.enabled) this.#change(before, entry.item)
-        turn(changed.enabled !== false)
+        // What `enable` and `disable` did since then stays.
+        if (changes.enabled !== undefined) turn(changes.enabled)
       },
       enable: () => turn(true),
       disable: () => turn(false),
