@@ -234,7 +234,7 @@ export class Page {
   }
 
   #open (): Terminal {
-    const terminal = this.#terminals.find(({ isOver, output }) => !isOver && output.includes('event: endpoint'))
+    const terminal = this.#terminals.findLast(({ isOver, output }) => !isOver && output.includes('event: '))
     if (terminal === undefined) throw new Error('no stream is open')
     return terminal
   }
