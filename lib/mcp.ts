@@ -57,7 +57,7 @@ export class Mcp {
 
   /**
    * Registers a resource by its URI, or, where that has `{variables}` (RFC 6570), every resource that fits.
-   * Variables reach the reader decoded and without what could leave a folder: see docs/resources.md.
+   * Variables reach the reader decoded; those of the path hold nothing that could leave a folder, those of a query may: see docs/resources.md.
    * Throws FST_MCP_RESOURCE_DUPLICATE, FST_MCP_RESOURCE_INVALID, FST_MCP_TEMPLATE_INVALID and FST_MCP_URI_INVALID.
    * Specification: server/resources.
    */

@@ -5,6 +5,11 @@ import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { promisify } from 'node:util'
 import { type CallToolResult, Client, SSEClientTransport, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
+import { Client as Client1 } from '@modelcontextprotocol/sdk/client/index.js'
+import { StreamableHTTPClientTransport as Http1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
+import {
+  CreateMessageRequestSchema, ElicitRequestSchema, ListRootsRequestSchema, ResourceUpdatedNotificationSchema, ToolListChangedNotificationSchema
+} from '@modelcontextprotocol/sdk/types.js'
 import t, { type Test } from 'tap'
 import { type Child, root, startChild } from './child.ts'
 import { send, SseClient, until, within } from './client.ts'
@@ -280,3 +285,142 @@ t.test('the server of the browser example streams, and serves its page', async t
   t.equal(textOf(await within(result, 'the end of the countdown')), '3… 2… 1… zero')
   t.match(told.filter(({ total }) => total !== undefined), [{ progress: 1, total: 3 }, { progress: 2 }, { progress: 3 }])
 })
+
+/** What somebody does with the notebook, in one shape for both official clients. */
+interface Reader {
+  client: Client | Client1
+  revision: string | undefined
+  told: string[]
+  asked: string[]
+  subscribe (uri: string): Promise<void>
+}
+
+const ABILITIES = { elicitation: { form: {} }, sampling: {}, roots: {} }
+const SAMPLED = { role: 'assistant' as const, model: 'a model', content: { type: 'text' as const, text: 'Groceries' } }
+const FOLDERS = { roots: [{ uri: 'file:///home/ada' }] }
+
+/** A client of 2.4: of 2026-07-28 with `auto`, else of the session revisions. */
+async function readAs2 (t: Test, { url }: Child, token: string, mode: 'auto' | 'legacy'): Promise<Reader> {
+  const client = new Client({ name: 'test', version: '1.0.0' }, { capabilities: ABILITIES, versionNegotiation: { mode } })
+  const told: string[] = []
+  const asked: string[] = []
+  client.setRequestHandler('elicitation/create', ({ params }) => {
+    asked.push(params.message)
+    return { action: 'accept', content: { sure: true, agree: true } }
+  })
+  client.setRequestHandler('sampling/createMessage', () => SAMPLED)
+  client.setRequestHandler('roots/list', () => FOLDERS)
+  client.setNotificationHandler('notifications/tools/list_changed', () => { told.push('tools') })
+  client.setNotificationHandler('notifications/resources/updated', ({ params }) => { told.push(params.uri) })
+  t.teardown(() => client.close())
+  await client.connect(new StreamableHTTPClientTransport(new URL('/mcp', url), { requestInit: { headers: { authorization: `Bearer ${token}` } } }))
+  return {
+    client,
+    told,
+    asked,
+    revision: client.getNegotiatedProtocolVersion(),
+    async subscribe (uri) {
+      if (mode === 'auto') await client.listen({ toolsListChanged: true, resourceSubscriptions: [uri] })
+      else await client.subscribeResource({ uri })
+    }
+  }
+}
+
+async function readAs1 (t: Test, { url }: Child, token: string): Promise<Reader> {
+  const client = new Client1({ name: 'test', version: '1.0.0' }, { capabilities: ABILITIES })
+  const told: string[] = []
+  const asked: string[] = []
+  client.setRequestHandler(ElicitRequestSchema, ({ params }) => {
+    asked.push(params.message)
+    return { action: 'accept', content: { sure: true, agree: true } }
+  })
+  client.setRequestHandler(CreateMessageRequestSchema, () => SAMPLED)
+  client.setRequestHandler(ListRootsRequestSchema, () => FOLDERS)
+  client.setNotificationHandler(ToolListChangedNotificationSchema, () => { told.push('tools') })
+  client.setNotificationHandler(ResourceUpdatedNotificationSchema, ({ params }) => { told.push(params.uri) })
+  t.teardown(() => client.close())
+  const transport = new Http1(new URL('/mcp', url), { requestInit: { headers: { authorization: `Bearer ${token}` } } })
+  await client.connect(transport)
+  return { client, told, asked, revision: transport.protocolVersion, subscribe: async uri => { await client.subscribeResource({ uri }) } }
+}
+
+const readers = {
+  'client 2.4 on 2026-07-28': (t: Test, child: Child, token: string) => readAs2(t, child, token, 'auto'),
+  'client 2.4 in a session': (t: Test, child: Child, token: string) => readAs2(t, child, token, 'legacy'),
+  'sdk 1.32': readAs1
+}
+
+for (const [name, read] of Object.entries(readers)) {
+  t.test(`everything shows each feature to ${name}`, async t => {
+    const child = await startChild(t, 'examples/everything.ts')
+    const ada = await read(t, child, 'ada-may-write')
+    const bob = await read(t, child, 'bob-may-read')
+    const isStateless = name.includes('2026')
+    t.equal(ada.revision, isStateless ? '2026-07-28' : '2025-11-25')
+    const run = async ({ client }: Reader, name: string, args: Record<string, unknown> = {}): Promise<Record<string, unknown>> => {
+      return client.callTool({ name, arguments: args })
+    }
+    const text = (text: string) => ({ isError: undefined, content: [{ type: 'text', text }] })
+
+    await t.test('tools that stream, give structure and every kind of content', async t => {
+      t.match(await run(bob, 'recite', { note: 'ideas' }), text('Stream the notes\nRead them aloud\n'))
+      t.match(await run(bob, 'recite', { note: 'none' }), { isError: true, content: [{ text: 'There is no note "none"' }] })
+      const { structuredContent } = await run(bob, 'measure')
+      const lines = [{ note: 'ideas', lines: 2 }, { note: 'shopping', lines: 2 }]
+      t.strictSame(structuredContent, isStateless ? lines : { result: lines })
+      const { content } = await run(bob, 'show', { note: 'ideas' })
+      t.match(content, [{ type: 'text', text: 'ideas: ' }, { type: 'image' }, { type: 'resource' }, { type: 'resource_link', uri: 'notebook://notes/ideas' }])
+    })
+
+    await t.test('resources, a template, a prompt and what completes them', async t => {
+      t.match(await bob.client.listResources(), { resources: [{ uri: 'notebook://index' }, { name: 'ideas' }, { name: 'shopping' }] })
+      t.match(await bob.client.listResourceTemplates(), { resourceTemplates: [{ uriTemplate: 'notebook://notes/{name}' }] })
+      t.match(await bob.client.readResource({ uri: 'notebook://index' }), { contents: [{ text: '["ideas","shopping"]' }], ...(isStateless && { ttlMs: 60_000 }) })
+      t.match(await bob.client.readResource({ uri: 'notebook://notes/shopping' }), { contents: [{ mimeType: 'text/plain', text: 'Milk\nBread\n' }] })
+      await t.rejects(bob.client.readResource({ uri: 'notebook://notes/none' }), { message: /Resource "notebook:\/\/notes\/none" is not known/ })
+      t.match(await bob.client.getPrompt({ name: 'review', arguments: { note: 'ideas' } }), {
+        messages: [{ role: 'user', content: { text: 'Review this note. Be kind.' } }, { content: { type: 'resource' } }]
+      })
+      const complete = async (ref: { type: 'ref/prompt', name: string } | { type: 'ref/resource', uri: string }, argument: { name: string, value: string }) => {
+        return (await bob.client.complete({ ref, argument })).completion.values
+      }
+      t.strictSame(await complete({ type: 'ref/prompt', name: 'review' }, { name: 'tone', value: 'h' }), ['harsh'])
+      t.strictSame(await complete({ type: 'ref/resource', uri: 'notebook://notes/{name}' }, { name: 'name', value: 's' }), ['shopping'])
+    })
+
+    await t.test('questions to the user, to the model and to the client', async t => {
+      t.match(await run(ada, 'entitle', { note: 'shopping' }), text('Groceries'))
+      t.match(await run(ada, 'locate'), text('file:///home/ada'))
+      t.strictSame(ada.asked, ['May the notebook see your folders?'])
+    })
+
+    await t.test('a subscription, and a list that changes', async t => {
+      await ada.subscribe('notebook://notes/shopping')
+      await run(ada, 'write', { note: 'shopping', text: 'Tea' })
+      t.equal(ada.asked.at(-1), 'Replace "shopping"?')
+      await until(() => ada.told.includes('notebook://notes/shopping'), 'the update')
+      t.match(await bob.client.readResource({ uri: 'notebook://notes/shopping' }), { contents: [{ text: 'Tea\n' }] })
+      const names = async ({ client }: Reader): Promise<string[]> => (await client.listTools()).tools.map(({ name }) => name)
+      t.match(await run(ada, 'lock', { locked: true }), text('writing is off'))
+      const listChanged = (times: number): Promise<void> => {
+        return until(() => ada.told.filter(what => what === 'tools').length === times, 'the change of the list')
+      }
+      await listChanged(1)
+      t.strictSame(await names(ada), ['entitle', 'locate', 'lock', 'measure', 'recite', 'show'])
+      await run(ada, 'lock', { locked: false })
+      // Until it is told, a client of 2026-07-28 may keep the list for the second that the server gave.
+      await listChanged(2)
+      t.ok((await names(ada)).includes('write'))
+      t.strictSame(await names(bob), ['entitle', 'locate', 'measure', 'recite', 'show'])
+      await t.rejects(run(bob, 'write', { note: 'a', text: 'b' }), { code: -32602, message: /Tool "write" is not known/ })
+    })
+
+    await t.test('hooks', async t => {
+      await t.rejects(bob.client.readResource({ uri: 'notebook://notes/secret' }), { code: 4001, message: /Not even by name/ })
+      await t.rejects(bob.client.readResource({ uri: 'notebook://journal' }), { message: /is not known/ })
+      const { contents: [journal] } = await ada.client.readResource({ uri: 'notebook://journal' })
+      t.match(journal, { text: /^bob tools\/call recite$/m })
+      t.match(journal, { text: /^recite failed: There is no note "none"$/m })
+    })
+  })
+}

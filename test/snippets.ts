@@ -2,11 +2,15 @@
 //
 //   ```js with a `listen` and     a program: runs in a process of its own, and the page's curl lines call it
 //   its import of fastify
-//   ```js, ```ts                  a fragment: runs with `app`, `mcp`, `z`, `ToolError` and `setTimeout` in scope; one with
+//   ```js, ```ts                  a fragment: runs with `app`, `mcp`, `z`, `McpError`, `ToolError` and `setTimeout` in scope; one with
 //                                 `app.register(mcp` gets an app without the plugin, and one that listens is called by the curl lines
 //   ```sh                         runs in bash; assignments hold for the rest of the page, and fragments find them in `process.env`
 //   ```text                       what the block before it printed
 //   <!-- result of: tool {…} -->  the JSON result of a call
+//   <!-- answer of: method {…} -->
+//                                 the JSON result of any other request in a session, or its error
+//   <!-- stateless answer of: method {…} -->
+//                                 the same on 2026-07-28, from a client that declares nothing
 //   <!-- frames of: tool {…} -->  the events of a call with a progress token
 //   <!-- reply of: GET /path -->  the JSON that the app answers
 //   <!-- goes on: … -->           what the curl that is still open printed since
@@ -18,13 +22,13 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { format, isDeepStrictEqual } from 'node:util'
 import Fastify, { type FastifyInstance } from 'fastify'
-import mcp, { ToolError } from 'fastify-mcp-sse'
+import mcp, { McpError, ToolError } from 'fastify-mcp-sse'
 import type { Test } from 'tap'
 import ts from 'typescript'
 import { setTimeout } from 'node:timers/promises'
 import { z } from 'zod'
 import { startChild } from './child.ts'
-import { Client, until, within } from './client.ts'
+import { ACCEPT, Client, type RpcMessage, send, until, within } from './client.ts'
 
 export interface Snippet {
   readonly page: string
@@ -48,10 +52,11 @@ export function snippetsOf (page: string, text: string): Snippet[] {
 export const isProgram = ({ code }: Snippet): boolean => code.includes('app.listen(') && /^.*\b(?:from|require)\b.*'fastify'/m.test(code)
 export const isCode = ({ language }: Snippet): boolean => language === 'js' || language === 'ts'
 
-const PROVIDED = { Fastify, mcp, ToolError, setTimeout, z }
+const PROVIDED = { Fastify, mcp, McpError, ToolError, setTimeout, z }
 const PROVIDED_IMPORTS: Record<keyof typeof PROVIDED, string> = {
   Fastify: "import Fastify from 'fastify'",
   mcp: "import mcp from 'fastify-mcp-sse'",
+  McpError: "import { McpError } from 'fastify-mcp-sse'",
   ToolError: "import { ToolError } from 'fastify-mcp-sse'",
   setTimeout: "import { setTimeout } from 'node:timers/promises'",
   z: "import { z } from 'zod'"
@@ -75,6 +80,8 @@ function normalize (text: string): string {
     .replace(/\b[0-9a-f]{8}[0-9a-z]+((?:\.[is][\w-]+)?_\d)/g, 'STREAM$1')
     .replace(/^date: .*$/gim, 'date: DATE')
     .replace(/request req-\w+/g, 'request REQUEST')
+    .replace(/("requestState":") ?[\w-]+/g, '$1STATE')
+    .replace(/"id":"[\w-]{8}-(\d+)"/g, '"id":"NODE-$1"')
 }
 
 /** A curl, or a few, in a terminal. */
@@ -147,6 +154,8 @@ export class Page {
     switch (kind) {
       case 'not run': return undefined
       case 'result of': return differentJson(code, (await this.#call(rest)).result)
+      case 'answer of': return differentJson(code, await this.#answer(rest))
+      case 'stateless answer of': return differentJson(code, await this.#standalone(rest))
       case 'frames of': return differentText(code, (await this.#call(rest)).text)
       case 'reply of': return differentJson(code, (await (await this.#ready()).inject({ method: 'GET', url: rest.replace('GET ', '') })).json())
       case 'goes on': return differentText(code, await this.#open().read(code))
@@ -225,7 +234,7 @@ export class Page {
   }
 
   #open (): Terminal {
-    const terminal = this.#terminals.find(({ isOver, output }) => !isOver && output.includes('event: endpoint'))
+    const terminal = this.#terminals.findLast(({ isOver, output }) => !isOver && output.includes('event: '))
     if (terminal === undefined) throw new Error('no stream is open')
     return terminal
   }
@@ -237,6 +246,24 @@ export class Page {
       jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name, arguments: args, _meta: { progressToken: 'a' } }
     })
     return { text, result: messages.find(({ id }) => id === 1)?.result }
+  }
+
+  async #answer (request: string): Promise<unknown> {
+    const { name, args } = readCall(request)
+    const client = await Client.connect(await this.#ready())
+    return outcomeOf(await client.request(name, args))
+  }
+
+  async #standalone (request: string): Promise<unknown> {
+    const { name, args } = readCall(request)
+    const meta = { 'io.modelcontextprotocol/protocolVersion': '2026-07-28', 'io.modelcontextprotocol/clientCapabilities': {} }
+    const target: unknown = Reflect.get(args, 'name') ?? Reflect.get(args, 'uri')
+    const { messages } = await send(await this.#ready(), '/mcp', {
+      method: 'POST',
+      headers: { accept: ACCEPT, 'mcp-protocol-version': '2026-07-28', 'mcp-method': name, ...(typeof target === 'string' && { 'mcp-name': target }) },
+      body: { jsonrpc: '2.0', id: 1, method: name, params: { ...args, _meta: meta } }
+    })
+    return outcomeOf(messages.find(({ id }) => id === 1))
   }
 
   async #cancel (call: string): Promise<undefined> {
@@ -253,6 +280,10 @@ export class Page {
 function readCall (call: string): { name: string, args: object } {
   const [, name = '', args = '{}'] = /^(\S+)(?: (.+))?$/.exec(call) ?? []
   return { name, args: JSON.parse(args) }
+}
+
+function outcomeOf (message: RpcMessage | undefined): unknown {
+  return message?.error === undefined ? message?.result : { error: message.error }
 }
 
 function differentJson (shown: string, real: unknown): string | undefined {

@@ -2,7 +2,9 @@
 import { toStandardJsonSchema } from '@valibot/to-json-schema'
 import { type } from 'arktype'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { CallToolResult, McpOptions, Principal } from 'fastify-mcp-sse'
+import type {
+  Answer, CallToolResult, McpOptions, Principal, PromptHandle, ResourceHandle, Root, SampleResult, TemplateHandle, ToolHandle, UrlAnswer
+} from 'fastify-mcp-sse'
 import * as v from 'valibot'
 import { z } from 'zod'
 import type { Variables, VariablesOf } from '../lib/features/uri-template.ts'
@@ -116,4 +118,102 @@ export function uriVariables (): void {
   holds<Same<VariablesOf<string>, Variables>>()
   // @ts-expect-error a parameter of the query may be missing
   holds<Same<VariablesOf<'x:y{?a}'>, { a: string }>>()
+}
+
+export function resources ({ mcp }: FastifyInstance): void {
+  const fixed = mcp.resource('config://app', { size: 3 }, (variables, { uri }) => {
+    holds<Same<typeof variables, {}>>()
+    holds<Same<typeof uri, string>>()
+    return 'text'
+  })
+  holds<Same<typeof fixed, ResourceHandle>>()
+  fixed.updated()
+  const template = mcp.resource('notes://{name}{?page,tags*}', {
+    list: () => [{ uri: 'notes://a', size: 1 }],
+    complete: { name: ['a'], page: async (value, { arguments: { name } }) => name === undefined ? [] : [value] }
+  }, variables => {
+    holds<Same<typeof variables, { name: string, page?: string, tags?: string[] }>>()
+    return new Uint8Array()
+  })
+  holds<Same<typeof template, TemplateHandle>>()
+  template.updated('notes://a')
+  mcp.resource('x://pieces', {}, async function * () { yield 'a'; yield Buffer.from('b') })
+  mcp.resource('x://parts', {}, async () => [{ text: 'a' }, { blob: 'aGk=', mimeType: 'image/png' }])
+  mcp.resource('x://whole', {}, () => ({ contents: [{ uri: 'x://whole', text: 'a' }] }))
+  mcp.resource('x://{nothing}', {}, ({ nothing }) => nothing === 'a' ? null : undefined)
+  // @ts-expect-error the template has no such variable
+  mcp.resource('x://{a}', {}, ({ b }) => b)
+  // @ts-expect-error no such variable could be completed
+  mcp.resource('x://{a}', { complete: { b: ['c'] } }, () => 'x')
+  // @ts-expect-error only templates list
+  mcp.resource('x://a', { list: () => [] }, () => 'x')
+  // @ts-expect-error a template has no size
+  mcp.resource('x://{a}', { size: 1 }, () => 'x')
+  // @ts-expect-error a number is no contents
+  mcp.resource('x://a', {}, () => 7)
+  // @ts-expect-error the URI of which of them
+  template.updated()
+}
+
+export function prompts ({ mcp }: FastifyInstance): void {
+  const handle = mcp.prompt('typed', { input: z.object({ days: z.coerce.number(), tone: z.string().optional() }), complete: { tone: ['kind'] } }, args => {
+    holds<Same<typeof args, { days: number, tone?: string | undefined }>>()
+    return [{ role: 'assistant', content: 'text' }, 'text', { type: 'text', text: 'x' }]
+  })
+  holds<Same<typeof handle, PromptHandle>>()
+  handle.update({ title: 'x' }, () => 'x')
+  mcp.prompt('none', {}, args => {
+    holds<Same<typeof args, Record<string, never>>>()
+    return { description: 'x', messages: ['text'] }
+  })
+  mcp.prompt('generator', {}, async function * () { yield 'text' })
+  // @ts-expect-error there is no such role
+  mcp.prompt('role', {}, () => ({ role: 'system', content: 'x' }))
+  // @ts-expect-error there is no such argument
+  mcp.prompt('complete', { input: z.object({ a: z.string() }), complete: { b: ['c'] } }, () => 'x')
+  // @ts-expect-error something must be said
+  mcp.prompt('nothing', {}, () => {})
+}
+
+export function asking ({ mcp }: FastifyInstance): void {
+  mcp.tool('asks', {}, async (_args, { ask, sample, roots, once }) => {
+    const answer = await ask('form', 'x', z.object({ size: z.enum(['S', 'L']), count: z.int().default(1) }))
+    holds<Same<typeof answer, Answer<{ size: 'S' | 'L', count: number }>>>()
+    // @ts-expect-error nobody has accepted yet
+    const early: unknown = answer.content
+    if (answer.action === 'accept') holds<Same<typeof answer.content, { size: 'S' | 'L', count: number }>>()
+    const plain = await ask('plain', 'x', { type: 'object' })
+    holds<Same<typeof plain, Answer<Record<string, unknown>>>>()
+    const page = await ask.url('page', 'x', 'https://example.com')
+    holds<Same<typeof page, UrlAnswer>>()
+    const sampled = await sample('sampled', { messages: [], maxTokens: 1 })
+    holds<Same<typeof sampled, SampleResult>>()
+    const folders = await roots('folders')
+    holds<Same<typeof folders, Root[]>>()
+    const made = [await once('number', () => 1), await once('promise', async () => 1)]
+    holds<Same<typeof made, number[]>>()
+    // @ts-expect-error a key comes first
+    await ask('x', z.object({}))
+    // @ts-expect-error how long may it be
+    await sample('x', { messages: [] })
+    return [typeof early, plain.action, page.action, sampled.model, folders.length, made.length]
+  })
+}
+
+export function handles ({ mcp }: FastifyInstance): void {
+  const handle = mcp.tool('handle', { enabled: false, visible: principal => principal?.id === 'ada' }, () => 'x')
+  holds<Same<typeof handle, ToolHandle>>()
+  handle.update({ description: 'x', timeout: 1, visible: () => true }, () => 'y')
+  handle.update({})
+  handle.enable()
+  handle.disable()
+  const state: [string, boolean] = [handle.name, handle.enabled]
+  const undo: () => void = mcp.use({ onCall: async ({ target }) => { state[0] = target ?? '' }, onResult: () => ({ content: [] }) })
+  undo()
+  // @ts-expect-error not a part of a definition
+  handle.update({ descripton: 'x' })
+  // @ts-expect-error it is only read
+  handle.enabled = true
+  // @ts-expect-error there is no such hook
+  mcp.use({ onStart: () => {} })
 }

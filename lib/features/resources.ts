@@ -21,6 +21,8 @@ export interface ResourceHandle extends Handle<ResourceDefinition, unknown> {
 /** What the registration of a template gives back. */
 export interface TemplateHandle extends Handle<TemplateDefinition, unknown> {
   readonly uriTemplate: string
+  /** The URI for variables. Throws FST_MCP_URI_INVALID when they give one that nobody may read. */
+  uri (variables: Record<string, string | readonly string[] | undefined>): string
   /** Tells whoever subscribed that the contents of one of its resources have changed. */
   updated (uri: string): void
 }
@@ -68,7 +70,8 @@ export class Resources {
   #addTemplate (uriTemplate: string, definition: TemplateDefinition, read: unknown): TemplateHandle {
     const template = new UriTemplate(uriTemplate)
     const handle = this.templates.register(uriTemplate, definition, read, (changed, reader) => buildTemplate(template, changed, reader, this.#limits))
-    return Object.assign(handle, { uriTemplate, updated: (uri: string) => this.updated(uri) })
+    const uri: TemplateHandle['uri'] = variables => checkUri(template.expand(variables), this.#maxUri)
+    return Object.assign(handle, { uriTemplate, uri, updated: (changed: string) => this.updated(changed) })
   }
 
   /** Tells that a resource has changed. Throws FST_MCP_URI_INVALID. */
