@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { McpOptions } from 'fastify-mcp-sse'
+import { Mailbox } from '../lib/sse/mailbox.ts'
 import { Client, createApp, envelope, type EventStream, listen, mirrors, type RpcMessage, send, SseClient, StatelessClient, until } from './client.ts'
 import { DeafClient, messagesIn } from './sockets.ts'
 
@@ -322,6 +323,13 @@ async function deafTo (t: Test, uris: string[], options: McpOptions = {}) {
   const socket = sockets.get(deaf.socket.localPort) as Socket
   return { app, deaf, socket, client, handles }
 }
+
+t.test('what is put for somebody who is gone goes nowhere', async t => {
+  const sent: string[] = []
+  const mailbox = new Mailbox({ budget: 10, send: json => sent.push(json), room: () => false, onOverflow: () => t.fail('nothing waits') })
+  for (let count = 0; count < 10; count++) mailbox.put(String(count), 'x'.repeat(100))
+  t.strictSame(sent, [])
+})
 
 t.test('a client that reads slowly is told of each resource once, however often it changed', async t => {
   const uris = ['a', 'b', 'c', 'd'].map(long)

@@ -182,6 +182,12 @@ t.test('whoever does not say who it is learns how to', async t => {
   t.match(await ask(app, { headers: { authorization: 'Bearer good' } }), { status: 200, messages: [{ result: { tools: [] } }] })
 })
 
+t.test('an error of a host\'s hook keeps its code', async t => {
+  const app = await createApp(t)
+  app.addHook('preHandler', async () => { throw new McpError(5, 'not on Sundays') })
+  t.match(await ask(app, { id: 'x' }), { status: 400, messages: [{ error: { code: 5, message: 'not on Sundays' } }] })
+})
+
 t.test('a kind of offer that was never registered has no methods', async t => {
   const app = await createApp(t)
   for (const method of ['prompts/list', 'prompts/get', 'resources/list', 'resources/templates/list', 'resources/read', 'completion/complete']) {

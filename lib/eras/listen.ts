@@ -56,23 +56,25 @@ export class Listeners {
     const filter = this.#honour(params.notifications, principal)
     pool.admit()
     const owner = ownerOf(principal)
-    const count = owner === null ? 0 : this.#counts.get(owner) ?? 0
-    if (count >= limits.maxPerPrincipal) throw new errorCodes.FST_MCP_SUBSCRIPTIONS_FULL(`${limits.maxPerPrincipal} for each principal`)
-    if (owner !== null) this.#counts.set(owner, count + 1)
+    if (owner !== null && this.#count(owner, 0) >= limits.maxPerPrincipal) {
+      throw new errorCodes.FST_MCP_SUBSCRIPTIONS_FULL(`${limits.maxPerPrincipal} for each principal`)
+    }
+    if (owner !== null) this.#count(owner, 1)
     const listener: Listener = new Listener(id, filter, principal, this.#options, () => {
       undo()
       this.#open.delete(listener)
-      if (owner !== null) this.#leave(owner)
+      if (owner !== null) this.#count(owner, -1)
     })
     const undo = subscriptions.add(listener)
     this.#open.add(listener)
     return listener.stream
   }
 
-  #leave (owner: string): void {
-    const count = (this.#counts.get(owner) ?? 1) - 1
+  #count (owner: string, change: number): number {
+    const count = (this.#counts.get(owner) ?? 0) + change
     if (count === 0) this.#counts.delete(owner)
     else this.#counts.set(owner, count)
+    return count
   }
 
   /** The part of a filter that can be served. Nobody learns which resources exist but are hidden. */
