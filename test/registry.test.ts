@@ -307,12 +307,15 @@ for (const era of ERAS) {
       return
     }
     const uris = (stream: EventStream | null) => stream?.messages.flatMap(({ method, params }) => method === 'notifications/resources/updated' ? [params.uri] : [])
-    const alice = await (await peer('alice')).hear(['a://b', 't://1'])
+    const hers = await peer('alice')
+    const alice = await hers.hear(['a://b', 't://1', 't://unwanted'])
+    if (era !== '2026-07-28') t.same((await hers.request('resources/unsubscribe', { uri: 't://unwanted' })).result, {})
     const bob = await (await peer('bob')).hear(['t://1'])
     await pause()
     fixed.updated()
     template.updated('t://1')
     template.updated('t://2')
+    if (era !== '2026-07-28') template.updated('t://unwanted')
     app.mcp.resourceUpdated('t://1')
     app.mcp.resourceUpdated('elsewhere:1')
     t.throws(() => template.updated('no scheme'), { code: 'FST_MCP_URI_INVALID' })
@@ -346,6 +349,7 @@ t.test('wrong tools are refused at registration with what is wrong', async t => 
     [undefined, /^Tool "a": its definition must be an object$/],
     [{ inputSchema: {} }, /`inputSchema` is not part of a definition; use `input`/],
     [{ visible: 'alice' }, /`visible`: must be a function/],
+    [{ timeout: -1 }, /`timeout` must be/],
     [{ collect: 'no' }, /`collect` must be a boolean, got no/],
     [{ icons: [{}] }, /`icons.0.src`: /],
     [{ annotations: { readOnly: true } }, /`annotations.readOnly` is not part of a definition/]
@@ -354,6 +358,15 @@ t.test('wrong tools are refused at registration with what is wrong', async t => 
     // The compiler would say so too.
     t.throws(() => app.mcp.tool('a', definition as object, () => 'x'), { code: 'FST_MCP_TOOL_INVALID', message })
   }
+})
+
+t.test('a tool needs a name, and a schema that can be a tool\'s', async t => {
+  const { app } = await offer(t, '2025-11-25')
+  // The compiler would say so too.
+  for (const name of [undefined, 5, '', 'a b', 'x'.repeat(129)] as string[]) t.throws(() => app.mcp.tool(name, {}, () => 'x'), { code: 'FST_MCP_TOOL_NAME_INVALID' })
+  t.throws(() => app.mcp.tool('a', { input: z.string() }, () => 'x'), { code: 'FST_MCP_SCHEMA_INVALID', message: /its root must have type "object"/ })
+  const twice = { type: 'object', properties: { a: { type: 'string', 'x-mcp-header': 'A' }, b: { type: 'string', 'x-mcp-header': 'a' } } }
+  t.throws(() => app.mcp.tool('a', { input: twice }, () => 'x'), { code: 'FST_MCP_SCHEMA_INVALID' })
 })
 
 t.test('who hears nothing is not asked who they are', async t => {
