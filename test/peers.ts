@@ -177,9 +177,19 @@ async function overSse (url: string, headers: Record<string, string>): Promise<P
     start (method, params) {
       const id = client.nextId()
       const sent = client.post({ jsonrpc: '2.0', id, method, params })
-      const isAnswer = (message: RpcMessage): boolean => message.id === id && message.method === undefined
+      let isClosed = false
+      client.stream.closed.then(() => { isClosed = true })
+      // Others read the same stream, so that nothing may be taken from it here.
+      const wait = async (): Promise<RpcMessage | undefined> => {
+        await sent
+        for (;;) {
+          const answer = client.stream.messages.find(message => message.id === id && message.method === undefined)
+          if (answer !== undefined || isClosed) return answer
+          await new Promise(resolve => setTimeout(resolve, 2))
+        }
+      }
       return {
-        answer: sent.then(() => client.stream.message(isAnswer)),
+        answer: wait(),
         stop: async () => {
           await sent
           return client.notify('notifications/cancelled', { requestId: id })

@@ -175,7 +175,7 @@ for (const era of ERAS) {
   })
 
   t.test(`on ${era} a read that its client gives up ends with its stream`, async t => {
-    const { app, peer, idle } = await offer(t, era)
+    const { app, peer, idle, logs } = await offer(t, era)
     const silent = new PassThrough()
     const reasons: unknown[] = []
     app.mcp.resource('hang://stream', {}, (_, { signal }) => {
@@ -190,6 +190,20 @@ for (const era of ERAS) {
     await until(() => silent.destroyed, 'the end of the stream')
     await idle()
     t.strictSame(reasons, [['sessionless', '2026-07-28'].includes(era) ? 'FST_MCP_CLIENT_GONE' : 'FST_MCP_CANCELLED'])
+    t.strictSame(logs, [])
+
+    let begun = false
+    app.mcp.resource('hang://late', {}, async (_, { signal }) => {
+      begun = true
+      await new Promise(resolve => signal.addEventListener('abort', resolve))
+      throw new Error('while it was ended')
+    })
+    const late = client.start('resources/read', { uri: 'hang://late' })
+    late.answer.catch(() => {})
+    await until(() => begun, 'the read')
+    await late.stop()
+    await until(() => logs.length > 0, 'the log')
+    t.match(logs, [{ level: 50, msg: 'resource failed while it was ended', resource: 'hang://late' }])
   })
 
   t.test(`on ${era} what a reader throws is told as it was meant`, async t => {
