@@ -421,7 +421,8 @@ for (const [name, connectPeer] of Object.entries(perRequest)) {
     const peer = await meet(t, connectPeer, wired)
     t.equal(peer.revision(), STANDALONE)
     t.equal(peer.sessionId(), undefined)
-    await t.rejects(within(peer.call('parked', {}, { onprogress: cut }), 'the call to end'))
+    // The client itself waits for its own time-out: no resuming, and no error either.
+    peer.call('parked', {}, { onprogress: cut }).catch(() => {})
     await until(() => reasons.length > 0, 'the tool to be told')
     t.strictSame(reasons, ['FST_MCP_CLIENT_GONE'])
     await until(() => app.mcp.stats().calls === 0, 'the call to end')

@@ -613,3 +613,27 @@ t.test('sessions know nothing of rounds', async t => {
     t.equal(result.content[0].text, ' 1', revision)
   }
 })
+
+t.test('a call that knows its result at once takes no round', async t => {
+  const app = await createApp(t)
+  app.mcp.tool('it', {}, () => 'at once')
+  app.mcp.tool('picky', { input: NAME }, ({ name }) => name)
+  const client = new Standalone(app)
+  t.match((await client.round('tools/call', { name: 'picky', arguments: {} })).last.result, { resultType: 'complete', isError: true })
+  t.equal(textOf(await client.round('tools/call', CALL)), 'at once')
+  t.match((await client.round('tools/call', { name: 'nobody', arguments: {} })).last.error, { code: -32602, data: { code: 'FST_MCP_TOOL_UNKNOWN' } })
+})
+
+t.test('a handler that asks after its run has ended gets the reason', async t => {
+  const codes: unknown[] = []
+  const asked = gate()
+  const app = await serve(t, async ctx => {
+    const asking = ctx.roots('roots')
+    await new Promise<void>(resolve => { ctx.signal.addEventListener('abort', () => resolve()) })
+    codes.push(ctx.signal.reason.code, await ctx.roots('more').catch(error => error.code), await asking.catch(error => error.code))
+    asked.open()
+  })
+  t.match((await new Standalone(app).round('tools/call', CALL)).last.result, { resultType: 'input_required', inputRequests: { roots: {} } })
+  await asked.opened
+  t.strictSame(codes, Array(3).fill('FST_MCP_INPUT_REQUIRED'))
+})
