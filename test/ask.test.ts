@@ -942,3 +942,10 @@ t.test('a call that nothing can ask for says so', async t => {
   t.equal(questions.size, 0, 'what could not be sent is not waited for')
   await t.rejects(asking, { code: 'FST_MCP_CLIENT_GONE' })
 })
+
+t.test('a client of HTTP+SSE that never introduced itself is asked for nothing', async t => {
+  const app = await offer(t, async ({ roots }) => codeOf(roots('it')))
+  const client = await SseClient.open(app)
+  const { result } = await client.call('it')
+  t.equal(result.content[0].text, '"FST_MCP_CAPABILITY_REQUIRED"')
+})
