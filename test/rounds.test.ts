@@ -637,3 +637,20 @@ t.test('a handler that asks after its run has ended gets the reason', async t =>
   await asked.opened
   t.strictSame(codes, Array(3).fill('FST_MCP_INPUT_REQUIRED'))
 })
+
+t.test('a chunk that cannot be read twice fails its call alone', async t => {
+  const app = await createApp(t)
+  app.mcp.tool('it', {}, async function * (_args, ctx) {
+    let reads = 0
+    const toJSON = (): object => {
+      // Whoever throws may throw anything.
+      if (++reads > 1) throw Object('not again')
+      return { type: 'text', text: 'once' }
+    }
+    yield Object.assign({ type: 'text' as const, text: 'once' }, { toJSON })
+    return nameOf(ctx, 'who')
+  })
+  const { last } = await new Standalone(app).round('tools/call', CALL)
+  t.match(last.error, { code: -32603, data: { code: 'FST_MCP_INTERNAL' } })
+  t.equal(app.mcp.stats().calls, 0)
+})
