@@ -2,11 +2,15 @@
 import { once } from 'node:events'
 import { toStandardJsonSchema } from '@valibot/to-json-schema'
 import { type } from 'arktype'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
 import * as v from 'valibot'
 import { z } from 'zod'
+import { statelessProfileOf } from '../lib/eras/revisions.ts'
 import { errorCodes, type McpOptions, type Schema, type ToolContext, ToolError } from '../lib/index.ts'
+import { Call, type Outbox } from '../lib/protocol/call.ts'
+import { CallsInProgress } from '../lib/protocol/in-progress.ts'
+import { Questions } from '../lib/protocol/questions.ts'
 import { answerTo, type Asked, type Asker, connectAsker, type Era, ERAS, EVERYTHING, isQuestion, type Outcome, type Respond, Standalone } from './asking.ts'
 import { Client, createApp, EventStream, listen, type RpcMessage, SseClient, until, within } from './client.ts'
 import { gate } from './sockets.ts'
@@ -887,4 +891,61 @@ t.test('a generator that swallows the end of its run is returned', async t => {
   t.equal(outcome.told.length, 3, 'what it yielded after it had asked was not sent')
   t.equal(finished, 2)
   nothingLeft(t, app)
+})
+
+t.test('a call in a session logs, and knows who and what it serves, while it asks', async t => {
+  const app = await createApp(t, TOKENS)
+  app.mcp.resource('it://{name}', {}, async (_variables, { log, roots, uri, principal }) => {
+    log.info('before')
+    await roots('it')
+    log.info('after')
+    return `${uri} for ${principal?.id}`
+  })
+  const client = await connectAsker(app, SESSION, { headers: bearer('ann') })
+  const { result, told } = await client.run('resources/read', { uri: 'it://x' }, respond)
+  t.equal(result.contents[0].text, 'it://x for ann')
+  t.strictSame(told.map(({ params }) => params.data), ['before', 'after'])
+})
+
+t.test('a call that nothing can ask for says so', async t => {
+  const app = await createApp(t)
+  let request: FastifyRequest | undefined
+  app.mcp.tool('it', {}, (_args, ctx) => {
+    request = ctx.request
+    return 'done'
+  })
+  await call(new Standalone(app))
+  if (request === undefined) throw new TypeError('the tool did not run')
+  const outbox: Outbox = { send: () => true, respond () {}, skip () {}, closeStream: () => false, canAsk: () => true }
+  const profile = statelessProfileOf('2026-07-28')
+  if (profile === undefined) throw new TypeError('2026-07-28 is not served')
+  const terms = { capabilities: EVERYTHING, logLevel: null }
+  const listing = new Call(1, 'tools/list', {}, {
+    profile, principal: null, session: null, terms, request, outbox, calls: new CallsInProgress(), inquiryOf: () => null
+  })
+  await t.rejects(listing.inquire('it', { method: 'roots/list', params: {} }), {
+    code: 'FST_MCP_ASK_UNAVAILABLE', message: 'The client cannot be asked: tools/list cannot ask'
+  })
+
+  const questions = new Questions(1_000)
+  const deaf = new Call(2, 'tools/call', {}, {
+    profile,
+    principal: null,
+    session: null,
+    terms,
+    request,
+    outbox: { ...outbox, send: () => false },
+    calls: new CallsInProgress(),
+    inquiryOf: () => null
+  })
+  const asking = questions.ask(deaf, 'session', 'it', { method: 'roots/list', params: {} })
+  t.equal(questions.size, 0, 'what could not be sent is not waited for')
+  await t.rejects(asking, { code: 'FST_MCP_CLIENT_GONE' })
+})
+
+t.test('a client of HTTP+SSE that never introduced itself is asked for nothing', async t => {
+  const app = await offer(t, async ({ roots }) => codeOf(roots('it')))
+  const client = await SseClient.open(app)
+  const { result } = await client.call('it')
+  t.equal(result.content[0].text, '"FST_MCP_CAPABILITY_REQUIRED"')
 })

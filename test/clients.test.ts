@@ -1,14 +1,14 @@
 // The official clients, and the `eventsource` package, against the plugin on a real socket.
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
-import { Client as Client2, SSEClientTransport as Sse2, StreamableHTTPClientTransport as Http2 } from '@modelcontextprotocol/client'
+import { Client as Client2, SSEClientTransport as Sse2, StreamableHTTPClientTransport as Http2, type VersionNegotiationMode } from '@modelcontextprotocol/client'
 import { Client as Client1 } from '@modelcontextprotocol/sdk/client/index.js'
 import { SSEClientTransport as Sse1 } from '@modelcontextprotocol/sdk/client/sse.js'
 import { StreamableHTTPClientTransport as Http1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
-import { ToolListChangedNotificationSchema } from '@modelcontextprotocol/sdk/types.js'
+import * as sdk from '@modelcontextprotocol/sdk/types.js'
 import { EventSource } from 'eventsource'
 import type { FastifyInstance } from 'fastify'
-import type { McpOptions } from 'fastify-mcp-sse'
+import type { McpOptions, ToolContext } from 'fastify-mcp-sse'
 import t, { type Test } from 'tap'
 import { z } from 'zod'
 import { createApp, listen, type RpcMessage, send, until, within } from './client.ts'
@@ -19,6 +19,8 @@ interface CallOptions {
   signal?: AbortSignal
 }
 
+type List = 'tools' | 'prompts' | 'resources'
+
 /** What both official clients can do, in one shape. */
 interface Peer {
   sessionId (): string | undefined
@@ -27,8 +29,19 @@ interface Peer {
   revision (): string | undefined
   list (): Promise<string[]>
   call (name: string, args?: Record<string, unknown>, options?: CallOptions): Promise<Record<string, unknown>>
-  ping (): Promise<unknown>
-  onToolsChanged (listener: () => void): void
+  prompts (): Promise<{ prompts: unknown[] }>
+  prompt (name: string, args?: Record<string, string>): Promise<{ messages: unknown[] }>
+  resources (): Promise<{ resources: unknown[] }>
+  templates (): Promise<{ resourceTemplates: unknown[] }>
+  read (uri: string): Promise<{ contents: unknown[] }>
+  /** Suggestions for an argument of a prompt. */
+  complete (prompt: string, name: string, value: string): Promise<{ completion: { values: string[] } }>
+  /** Undefined where the revision has none. */
+  ping?: () => Promise<unknown>
+  /** Hears of lists that change, and of one resource. Gives its undo. */
+  watch (uri: string, onChanged: (list: List) => void, onUpdated: (uri: string) => void): Promise<() => Promise<unknown>>
+  /** What it was asked, in order. */
+  asked: string[]
   terminate (): Promise<void>
   close (): Promise<void>
 }
@@ -37,6 +50,7 @@ type Connect = (url: string) => Promise<Peer>
 
 const INFO = { name: 'referee', version: '1.0.0' }
 const FAST = { initialReconnectionDelay: 10, maxReconnectionDelay: 50, reconnectionDelayGrowFactor: 1.5, maxRetries: 5 }
+const CAPABILITIES = { elicitation: { form: {}, url: {} }, sampling: {}, roots: {} }
 
 const endpointOf = (transport: object): string | undefined => {
   // Neither client says when it has come back, but for this private field.
@@ -44,43 +58,111 @@ const endpointOf = (transport: object): string | undefined => {
   return endpoint instanceof URL ? endpoint.href : undefined
 }
 
+/** What every client answers. */
+function answersOf () {
+  const asked: string[] = []
+  return {
+    asked,
+    elicit ({ params }: { params: { mode?: string } }) {
+      asked.push(params.mode === 'url' ? 'url' : 'form')
+      return params.mode === 'url' ? { action: 'accept' as const } : { action: 'accept' as const, content: { size: 'L' } }
+    },
+    sample () {
+      asked.push('sample')
+      return { role: 'assistant' as const, content: { type: 'text' as const, text: 'A title' }, model: 'm' }
+    },
+    roots () {
+      asked.push('roots')
+      return { roots: [{ uri: 'file:///work', name: 'work' }] }
+    }
+  }
+}
+
 async function connect1 (transport: Http1 | Sse1): Promise<Peer> {
-  const client = new Client1(INFO)
+  const client = new Client1(INFO, { capabilities: CAPABILITIES })
+  const { asked, elicit, sample, roots } = answersOf()
+  client.setRequestHandler(sdk.ElicitRequestSchema, elicit)
+  client.setRequestHandler(sdk.CreateMessageRequestSchema, sample)
+  client.setRequestHandler(sdk.ListRootsRequestSchema, roots)
   await client.connect(transport)
   return {
+    asked,
     sessionId: () => transport instanceof Http1 ? transport.sessionId : undefined,
     endpoint: () => endpointOf(transport),
     revision: () => transport instanceof Http1 ? transport.protocolVersion : undefined,
     list: async () => (await client.listTools()).tools.map(tool => tool.name),
     call: (name, args = {}, options) => client.callTool({ name, arguments: args }, undefined, options),
+    prompts: () => client.listPrompts(),
+    prompt: (name, args) => client.getPrompt({ name, arguments: args }),
+    resources: () => client.listResources(),
+    templates: () => client.listResourceTemplates(),
+    read: uri => client.readResource({ uri }),
+    complete: (prompt, name, value) => client.complete({ ref: { type: 'ref/prompt', name: prompt }, argument: { name, value } }),
     ping: () => client.ping(),
-    onToolsChanged: listener => client.setNotificationHandler(ToolListChangedNotificationSchema, listener),
+    async watch (uri, onChanged, onUpdated) {
+      client.setNotificationHandler(sdk.ToolListChangedNotificationSchema, () => onChanged('tools'))
+      client.setNotificationHandler(sdk.PromptListChangedNotificationSchema, () => onChanged('prompts'))
+      client.setNotificationHandler(sdk.ResourceListChangedNotificationSchema, () => onChanged('resources'))
+      client.setNotificationHandler(sdk.ResourceUpdatedNotificationSchema, ({ params }) => onUpdated(params.uri))
+      await client.subscribeResource({ uri })
+      return () => client.unsubscribeResource({ uri })
+    },
     terminate: async () => { if (transport instanceof Http1) await transport.terminateSession() },
     close: () => client.close()
   }
 }
 
-async function connect2 (transport: Http2 | Sse2, mode?: 'auto'): Promise<Peer> {
-  const client = new Client2(INFO, { ...(mode && { versionNegotiation: { mode } }) })
+async function connect2 (transport: Http2 | Sse2, mode: VersionNegotiationMode = 'legacy'): Promise<Peer> {
+  const client = new Client2(INFO, { capabilities: CAPABILITIES, versionNegotiation: { mode } })
+  const { asked, elicit, sample, roots } = answersOf()
+  client.setRequestHandler('elicitation/create', elicit)
+  client.setRequestHandler('sampling/createMessage', sample)
+  client.setRequestHandler('roots/list', roots)
   await client.connect(transport)
+  const isStandalone = client.getNegotiatedProtocolVersion() === STANDALONE
   return {
+    asked,
     sessionId: () => transport instanceof Http2 ? transport.sessionId : undefined,
     endpoint: () => endpointOf(transport),
     revision: () => client.getNegotiatedProtocolVersion(),
     list: async () => (await client.listTools()).tools.map(tool => tool.name),
     call: (name, args = {}, options) => client.callTool({ name, arguments: args }, options),
-    ping: () => client.ping(),
-    onToolsChanged: listener => client.setNotificationHandler('notifications/tools/list_changed', listener),
+    prompts: () => client.listPrompts(),
+    prompt: (name, args) => client.getPrompt({ name, arguments: args }),
+    resources: () => client.listResources(),
+    templates: () => client.listResourceTemplates(),
+    read: uri => client.readResource({ uri }),
+    complete: (prompt, name, value) => client.complete({ ref: { type: 'ref/prompt', name: prompt }, argument: { name, value } }),
+    ...(!isStandalone && { ping: () => client.ping() }),
+    async watch (uri, onChanged, onUpdated) {
+      client.setNotificationHandler('notifications/tools/list_changed', () => onChanged('tools'))
+      client.setNotificationHandler('notifications/prompts/list_changed', () => onChanged('prompts'))
+      client.setNotificationHandler('notifications/resources/list_changed', () => onChanged('resources'))
+      client.setNotificationHandler('notifications/resources/updated', ({ params }) => onUpdated(params.uri))
+      if (isStandalone) {
+        const lists = { toolsListChanged: true, promptsListChanged: true, resourcesListChanged: true }
+        const subscription = await client.listen({ ...lists, resourceSubscriptions: [uri] })
+        return () => subscription.close()
+      }
+      await client.subscribeResource({ uri })
+      return () => client.unsubscribeResource({ uri })
+    },
     terminate: async () => { if (transport instanceof Http2) await transport.terminateSession() },
     close: () => client.close()
   }
 }
 
-const overHttp: Record<string, Connect> = {
-  'client 2.4 over Streamable HTTP': url => connect2(new Http2(new URL(`${url}/mcp`), { reconnectionOptions: FAST })),
-  'client 2.4 over Streamable HTTP, probing the version': url =>
-    connect2(new Http2(new URL(`${url}/mcp`), { reconnectionOptions: FAST }), 'auto'),
+const STANDALONE = '2026-07-28'
+const http2 = (url: string): Http2 => new Http2(new URL(`${url}/mcp`), { reconnectionOptions: FAST })
+
+const inSessions: Record<string, Connect> = {
+  'client 2.4 over Streamable HTTP': url => connect2(http2(url)),
   'sdk 1.32 over Streamable HTTP': url => connect1(new Http1(new URL(`${url}/mcp`), { reconnectionOptions: FAST }))
+}
+
+const perRequest: Record<string, Connect> = {
+  'client 2.4 over Streamable HTTP, probing the version': url => connect2(http2(url), 'auto'),
+  'client 2.4 over Streamable HTTP, pinned to 2026-07-28': url => connect2(http2(url), { pin: STANDALONE })
 }
 
 const overSse: Record<string, Connect> = {
@@ -89,6 +171,7 @@ const overSse: Record<string, Connect> = {
   'sdk 1.32 over HTTP+SSE': url => connect1(new Sse1(new URL(`${url}/sse`)))
 }
 
+const overHttp = { ...inSessions, ...perRequest }
 const everyone = { ...overHttp, ...overSse }
 
 interface Served {
@@ -101,7 +184,8 @@ interface Served {
 }
 
 async function serve (t: Test, options: McpOptions = {}): Promise<Served> {
-  const app = await createApp(t, { streams: { retry: 10 }, ...options })
+  // `fetch` opens a new connection for one that it broke, and Node waits for the first request on it.
+  const app = await createApp(t, { streams: { retry: 10 }, ...options }, { forceCloseConnections: true })
   const gates = [gate(), gate()]
   const [first, second] = gates.map(({ opened }) => opened)
   const reasons: unknown[] = []
@@ -118,8 +202,28 @@ async function serve (t: Test, options: McpOptions = {}): Promise<Served> {
     await once(signal, 'abort')
     reasons.push(signal.reason.code)
   })
+  offerMore(app)
   return { app, url: await listen(app), go: () => gates.shift()?.open(), reasons }
 }
+
+/** What asks, and what is no tool. */
+function offerMore (app: FastifyInstance): void {
+  const size = z.object({ size: z.enum(['S', 'L']) })
+  const ask = async ({ ask, sample, roots }: ToolContext): Promise<string> => {
+    const [form, page] = await Promise.all([ask('size', 'Which size?', size), ask.url('page', 'Sign in', 'https://example.com/')])
+    const { model } = await sample('title', { messages: [{ role: 'user', content: { type: 'text', text: 'Title?' } }], maxTokens: 10 })
+    const [root] = await roots('roots')
+    return [form.action === 'accept' && form.content.size, page.action, model, root?.name].join(' ')
+  }
+  app.mcp.tool('asks', {}, (_args, ctx) => ask(ctx))
+  app.mcp.prompt('asks', {}, (_args, ctx) => ask(ctx))
+  app.mcp.resource('asks://it', {}, (_variables, ctx) => ask(ctx))
+  app.mcp.prompt('greet', { title: 'Greet', input: z.object({ name: z.string() }), complete: { name: () => ['Ann', 'Anton'] } }, ({ name }) => `Greet ${name}`)
+  app.mcp.resource('docs://readme', { name: 'readme', mimeType: 'text/markdown' }, () => '# Read me')
+  app.mcp.resource('docs://pages/{page}', { name: 'page' }, ({ page }) => new Uint8Array(Buffer.from(page)))
+}
+
+const TOOLS = ['asks', 'echo', 'parked', 'steps']
 
 /** A wire that a test can cut. Only bytes go through, so nothing of HTTP is hidden or mended. */
 async function wire (t: Test, url: string): Promise<{ url: string, cut: () => void }> {
@@ -153,16 +257,19 @@ async function meet (t: Test, connectPeer: Connect, url: string): Promise<Peer> 
 const ALL_STEPS = [{ type: 'text', text: 'one two three' }]
 
 for (const [name, connectPeer] of Object.entries(everyone)) {
+  const isStandalone = name in perRequest
+
   t.test(`${name} lists tools, pings and calls`, async t => {
     const { app, url } = await serve(t)
     const peer = await meet(t, connectPeer, url)
-    t.strictSame(await peer.list(), ['echo', 'parked', 'steps'])
-    await peer.ping()
+    t.strictSame(await peer.list(), TOOLS)
+    t.equal(peer.ping === undefined, isStandalone)
+    await peer.ping?.()
     const { content, structuredContent } = await peer.call('echo', { text: 'h\u00e9 \u2028\r\n\u{1f600}' })
     t.strictSame(structuredContent, { said: 'h\u00e9 \u2028\r\n\u{1f600}' })
     t.match(content, [{ type: 'text' }])
     await t.rejects(peer.call('nobody'), { code: -32602, message: /nobody/ })
-    t.equal(app.mcp.stats().sessions, 1, 'all of it is one session')
+    t.equal(app.mcp.stats().sessions, isStandalone ? 0 : 1, 'all of it is one session, or none')
   })
 
   t.test(`${name} is told of progress while the tool still runs`, async t => {
@@ -187,25 +294,68 @@ for (const [name, connectPeer] of Object.entries(everyone)) {
     const controller = new AbortController()
     await t.rejects(peer.call('parked', {}, { signal: controller.signal, onprogress: () => controller.abort() }))
     await until(() => reasons.length > 0, 'the tool to be told')
-    t.strictSame(reasons, ['FST_MCP_CANCELLED'])
-    t.equal(app.mcp.stats().calls, 0)
-    await peer.ping()
+    t.strictSame(reasons, [isStandalone ? 'FST_MCP_CLIENT_GONE' : 'FST_MCP_CANCELLED'])
+    await until(() => app.mcp.stats().calls === 0, 'the call to end')
+    t.strictSame(await peer.list(), TOOLS, 'the client goes on')
   })
 
-  t.test(`${name} is told that the list of tools has changed`, async t => {
+  t.test(`${name} is asked for forms, pages, a model's words and folders`, async t => {
     const { app, url } = await serve(t)
     const peer = await meet(t, connectPeer, url)
-    const { opened, open } = gate()
-    peer.onToolsChanged(open)
+    const answer = 'L accept m work'
+    const all = ['form', 'url', 'sample', 'roots']
+    t.match(await within(peer.call('asks'), 'the tool'), { content: [{ type: 'text', text: answer }] })
+    // The two that are asked together may be answered in any order.
+    t.strictSame(peer.asked.splice(0).sort(), [...all].sort())
+    t.match(await within(peer.prompt('asks'), 'the prompt'), { messages: [{ role: 'user', content: { type: 'text', text: answer } }] })
+    t.strictSame(peer.asked.splice(0).sort(), [...all].sort())
+    t.match(await within(peer.read('asks://it'), 'the resource'), { contents: [{ uri: 'asks://it', text: answer }] })
+    t.strictSame(peer.asked.splice(0).sort(), [...all].sort())
+    await until(() => app.mcp.stats().calls === 0, 'the calls to end')
+    t.equal(app.mcp.stats().questions, 0)
+  })
+
+  t.test(`${name} gets prompts, resources, templates and suggestions`, async t => {
+    const { url } = await serve(t)
+    const peer = await meet(t, connectPeer, url)
+    t.match(await peer.prompts(), { prompts: [{ name: 'asks' }, { name: 'greet', title: 'Greet', arguments: [{ name: 'name', required: true }] }] })
+    t.match(await peer.prompt('greet', { name: 'Ann' }), { messages: [{ role: 'user', content: { type: 'text', text: 'Greet Ann' } }] })
+    await t.rejects(peer.prompt('greet', {}), { code: -32602 })
+    t.strictSame((await peer.complete('greet', 'name', 'An')).completion.values, ['Ann', 'Anton'])
+    t.match(await peer.resources(), { resources: [{ uri: 'asks://it' }, { uri: 'docs://readme', name: 'readme', mimeType: 'text/markdown' }] })
+    t.match(await peer.templates(), { resourceTemplates: [{ uriTemplate: 'docs://pages/{page}', name: 'page' }] })
+    t.match(await peer.read('docs://readme'), { contents: [{ uri: 'docs://readme', mimeType: 'text/markdown', text: '# Read me' }] })
+    t.match(await peer.read('docs://pages/one'), { contents: [{ uri: 'docs://pages/one', blob: Buffer.from('one').toString('base64') }] })
+    await t.rejects(peer.read('docs://nothing'), { message: /docs:\/\/nothing/ })
+  })
+
+  t.test(`${name} is told of lists that change and of the resource that it watches`, async t => {
+    const { app, url } = await serve(t)
+    const peer = await meet(t, connectPeer, url)
+    const told: string[] = []
+    const stop = await peer.watch('docs://readme', list => told.push(list), uri => told.push(uri))
     // Over Streamable HTTP the client opens its own stream after it was initialized.
     await until(() => app.mcp.stats().streams === 1, 'the stream of the session')
-    app.mcp.tool('late', {}, () => 'late')
-    await within(opened, 'the notification')
+    const hears = async (what: string, change: () => unknown): Promise<void> => {
+      change()
+      await until(() => told.includes(what), what)
+      t.strictSame(told.splice(0), [what])
+    }
+    await hears('tools', () => app.mcp.tool('late', {}, () => 'late'))
+    await hears('prompts', () => app.mcp.prompt('late', {}, () => 'late'))
+    await hears('resources', () => app.mcp.resource('docs://late', {}, () => 'late'))
+    app.mcp.resourceUpdated('docs://late')
+    await hears('docs://readme', () => app.mcp.resourceUpdated('docs://readme'))
     t.ok((await peer.list()).includes('late'))
+    await stop()
+    if (isStandalone) await until(() => app.mcp.stats().subscriptions === 0, 'the subscription to end')
+    app.mcp.resourceUpdated('docs://readme')
+    await peer.list()
+    t.strictSame(told, [])
   })
 }
 
-for (const [name, connectPeer] of Object.entries(overHttp)) {
+for (const [name, connectPeer] of Object.entries(inSessions)) {
   t.test(`${name} comes back after its connection broke, and loses nothing of the call`, async t => {
     const { app, url, go } = await serve(t)
     const { url: wired, cut } = await wire(t, url)
@@ -244,12 +394,14 @@ for (const [name, connectPeer] of Object.entries(overHttp)) {
     const { status } = await send(url, '/mcp', { method: 'DELETE', headers: { 'mcp-session-id': id } })
     t.equal(status, 404)
   })
+}
 
+for (const [name, connectPeer] of Object.entries(overHttp)) {
   t.test(`${name} works with a server that keeps no sessions`, async t => {
     const { url, go } = await serve(t, { sessions: false })
     const peer = await meet(t, connectPeer, url)
     t.equal(peer.sessionId(), undefined)
-    t.strictSame(await peer.list(), ['echo', 'parked', 'steps'])
+    t.strictSame(await peer.list(), TOOLS)
     const messages: unknown[] = []
     const { content } = await peer.call('steps', {}, {
       onprogress: ({ message }) => {
@@ -259,6 +411,22 @@ for (const [name, connectPeer] of Object.entries(overHttp)) {
     })
     t.strictSame(messages, ['one ', 'two '])
     t.strictSame(content, ALL_STEPS)
+  })
+}
+
+for (const [name, connectPeer] of Object.entries(perRequest)) {
+  t.test(`${name} speaks 2026-07-28, and a connection that breaks ends its call`, async t => {
+    const { app, url, reasons } = await serve(t)
+    const { url: wired, cut } = await wire(t, url)
+    const peer = await meet(t, connectPeer, wired)
+    t.equal(peer.revision(), STANDALONE)
+    t.equal(peer.sessionId(), undefined)
+    // The client itself waits for its own time-out: no resuming, and no error either.
+    peer.call('parked', {}, { onprogress: cut }).catch(() => {})
+    await until(() => reasons.length > 0, 'the tool to be told')
+    t.strictSame(reasons, ['FST_MCP_CLIENT_GONE'])
+    await until(() => app.mcp.stats().calls === 0, 'the call to end')
+    t.match((await peer.call('echo', { text: 'again' })).structuredContent, { said: 'again' }, 'the next call needs nothing of the last')
   })
 }
 

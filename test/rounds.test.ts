@@ -613,3 +613,44 @@ t.test('sessions know nothing of rounds', async t => {
     t.equal(result.content[0].text, ' 1', revision)
   }
 })
+
+t.test('a call that knows its result at once takes no round', async t => {
+  const app = await createApp(t)
+  app.mcp.tool('it', {}, () => 'at once')
+  app.mcp.tool('picky', { input: NAME }, ({ name }) => name)
+  const client = new Standalone(app)
+  t.match((await client.round('tools/call', { name: 'picky', arguments: {} })).last.result, { resultType: 'complete', isError: true })
+  t.equal(textOf(await client.round('tools/call', CALL)), 'at once')
+  t.match((await client.round('tools/call', { name: 'nobody', arguments: {} })).last.error, { code: -32602, data: { code: 'FST_MCP_TOOL_UNKNOWN' } })
+})
+
+t.test('a handler that asks after its run has ended gets the reason', async t => {
+  const codes: unknown[] = []
+  const asked = gate()
+  const app = await serve(t, async ctx => {
+    const asking = ctx.roots('roots')
+    await new Promise<void>(resolve => { ctx.signal.addEventListener('abort', () => resolve()) })
+    codes.push(ctx.signal.reason.code, await ctx.roots('more').catch(error => error.code), await asking.catch(error => error.code))
+    asked.open()
+  })
+  t.match((await new Standalone(app).round('tools/call', CALL)).last.result, { resultType: 'input_required', inputRequests: { roots: {} } })
+  await asked.opened
+  t.strictSame(codes, Array(3).fill('FST_MCP_INPUT_REQUIRED'))
+})
+
+t.test('a chunk that cannot be read twice fails its call alone', async t => {
+  const app = await createApp(t)
+  app.mcp.tool('it', {}, async function * (_args, ctx) {
+    let reads = 0
+    const toJSON = (): object => {
+      // Whoever throws may throw anything.
+      if (++reads > 1) throw Object('not again')
+      return { type: 'text', text: 'once' }
+    }
+    yield Object.assign({ type: 'text' as const, text: 'once' }, { toJSON })
+    return nameOf(ctx, 'who')
+  })
+  const { last } = await new Standalone(app).round('tools/call', CALL)
+  t.match(last.error, { code: -32603, data: { code: 'FST_MCP_INTERNAL' } })
+  t.equal(app.mcp.stats().calls, 0)
+})
