@@ -10,8 +10,8 @@ import { conformanceServer } from '../test/conformance/server.ts'
 
 const folder = join(import.meta.dirname, '../test/conformance/runner')
 const MIN_NODE = 22
-const TIMEOUT_MS = 60_000
-const AT_ONCE = 2
+// For all scenarios of one revision, which take 5 s.
+const TIMEOUT_MS = 180_000
 
 /** The releases of the runner: the stable one knows fewer scenarios and checks less. */
 const runners = ['stable', 'next'] as const
@@ -24,9 +24,6 @@ interface Row {
   revision: string
 }
 
-/** Listens in windows of half a second: nothing else runs beside it. */
-const ALONE = 'server-stateless'
-
 /** Rows that fail for a reason outside of this project. One that passes fails the run, so that none stays here for longer than it must. */
 const exceptions: readonly { row: string, because: string }[] = []
 
@@ -37,6 +34,9 @@ interface Check {
   status: 'SUCCESS' | 'FAILURE' | 'WARNING' | 'SKIPPED' | 'INFO'
   errorMessage?: string
 }
+
+/** Those of one scenario, or what the runner said instead. */
+type Checks = Check[] | string
 
 /** Runs a release of the runner; everything that it said. */
 type Run = (runner: Runner, args: readonly string[]) => Promise<string>
@@ -77,15 +77,19 @@ async function required (run: Run, revision: string): Promise<string[]> {
   return names.split('\n').flatMap(line => line.replace(/^ *- /, '') || [])
 }
 
-/** The checks of one scenario, or why there are none. Each has a server of its own, so that none disturbs another. */
-async function check (run: Run, { runner, scenario, revision }: Row): Promise<Check[] | string> {
+/** Runs every scenario of one revision, one after another, against a server of its own. The checks of each, or why there are none. */
+async function check (run: Run, runner: Runner, revision: string): Promise<(scenario: string) => Checks> {
   const app = await conformanceServer(revision)
   const output = await mkdtemp(join(tmpdir(), 'fastify-mcp-sse-conformance-'))
   try {
     const url = `${await app.listen({ host: '127.0.0.1', port: 0 })}/mcp`
-    const said = await run(runner, ['server', '--url', url, '--scenario', scenario, '--spec-version', revision, '--output-dir', output])
-    const [folderOfRun] = await readdir(output)
-    return folderOfRun === undefined ? said.trim() : JSON.parse(await readFile(join(output, folderOfRun, 'checks.json'), 'utf8'))
+    const said = await run(runner, ['server', '--url', url, '--suite', 'all', '--spec-version', revision, '--output-dir', output])
+    const found = new Map<string, Check[]>()
+    for (const name of await readdir(output)) {
+      const [, scenario = ''] = /^server-(.+)-\d{4}-\d{2}-\d{2}T[\d-]+Z$/.exec(name) ?? []
+      found.set(scenario, JSON.parse(await readFile(join(output, name, 'checks.json'), 'utf8')))
+    }
+    return scenario => found.get(scenario) ?? said.trim()
   } finally {
     await app.close()
     await rm(output, { recursive: true, force: true })
@@ -93,7 +97,7 @@ async function check (run: Run, { runner, scenario, revision }: Row): Promise<Ch
 }
 
 /** What is wrong, one line each. A scenario in which nothing succeeded proves nothing. */
-function judge (checks: Check[] | string): string[] {
+function judge (checks: Checks): string[] {
   if (typeof checks === 'string') return [`the runner gave no checks: ${checks}`]
   const bad = checks.filter(({ status }) => status === 'FAILURE' || status === 'WARNING')
   // That what was sent is valid is said even when all of it was errors.
@@ -103,7 +107,7 @@ function judge (checks: Check[] | string): string[] {
 }
 
 /** Beside the verdict: how much was checked, and what was not. */
-function countOf (checks: Check[] | string): string {
+function countOf (checks: Checks): string {
   if (typeof checks === 'string') return ''
   const skipped = checks.filter(({ status }) => status === 'SKIPPED').map(({ id }) => id)
   return ` (${checks.length} checks${skipped.length > 0 ? `, skipped: ${skipped.join(', ')}` : ''})`
@@ -123,22 +127,23 @@ function report (name: string, wrong: readonly string[], remark = ''): void {
   console.log([`${verdict} ${name}${remark}`, ...lines].join('\n  '))
 }
 
-async function work (run: Run, rows: Iterator<Row>): Promise<void> {
-  for (let next = rows.next(); next.done !== true; next = rows.next()) {
-    const checks = await check(run, next.value)
-    report(nameOf(next.value), judge(checks), countOf(checks))
-  }
-}
-
 const run = await install()
 const all = (await Promise.all(runners.map(runner => list(run, runner)))).flat()
 const [filter = ''] = process.argv.slice(2)
-const rows = all.filter(row => nameOf(row).includes(filter))
-await work(run, rows.filter(({ scenario }) => scenario === ALONE).values())
-const rest = rows.filter(({ scenario }) => scenario !== ALONE).values()
-await Promise.all(Array.from({ length: AT_ONCE }, () => work(run, rest)))
+const revisions = [...new Set(all.map(({ revision }) => revision))]
+for (const runner of runners) {
+  for (const revision of revisions) {
+    const rows = all.filter(row => row.runner === runner && row.revision === revision && nameOf(row).includes(filter))
+    if (rows.length === 0) continue
+    const checksOf = await check(run, runner, revision)
+    for (const row of rows) {
+      const checks = checksOf(row.scenario)
+      report(nameOf(row), judge(checks), countOf(checks))
+    }
+  }
+}
 
-for (const revision of new Set(all.map(({ revision }) => revision))) {
+for (const revision of revisions) {
   const names = await required(run, revision)
   if (names.length === 0 || filter !== '') continue
   const missing = names.filter(scenario => !clean.has(nameOf({ scenario, revision, runner: 'next' })))

@@ -1,64 +1,18 @@
-// Every message that the server emits, at every revision, against the official schemas: the JSON Schema files `<revision>.json` in the
-// folder of the environment variable MCP_SCHEMAS, or the zod schemas of `@modelcontextprotocol/core`.
+// Every message about tools that the server emits, at every revision of the handshake, against the official schemas.
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import * as core from '@modelcontextprotocol/core'
-import { Ajv, type Options } from 'ajv'
-import { Ajv2020 } from 'ajv/dist/2020.js'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { z } from 'zod'
 import { ToolError } from '../lib/index.ts'
 import { Client, createApp, listen, REVISIONS, type RpcMessage, send, SseClient, until } from './client.ts'
+import { checkOf, type Definition } from './official.ts'
 
 type Revision = typeof REVISIONS[number]
-
-/** What is wrong with a value, an empty text when nothing is. */
-type Check = (definition: Definition, value: unknown) => string
-
-const schemas = {
-  JSONRPCMessage: core.JSONRPCMessageSchema,
-  InitializeResult: core.InitializeResultSchema,
-  EmptyResult: core.EmptyResultSchema,
-  ListToolsResult: core.ListToolsResultSchema,
-  CallToolResult: core.CallToolResultSchema,
-  ProgressNotification: core.ProgressNotificationSchema,
-  LoggingMessageNotification: core.LoggingMessageNotificationSchema,
-  ToolListChangedNotification: core.ToolListChangedNotificationSchema
-}
-
-type Definition = keyof typeof schemas
 
 const notifications: Record<string, Definition> = {
   'notifications/progress': 'ProgressNotification',
   'notifications/message': 'LoggingMessageNotification',
   'notifications/tools/list_changed': 'ToolListChangedNotification'
-}
-
-const ajvOptions: Options = {
-  strict: false,
-  formats: { uri: URL.canParse, 'uri-template': true, byte: /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/ }
-}
-
-function checkOf (revision: Revision): Check {
-  const folder = process.env.MCP_SCHEMAS
-  if (folder === undefined) {
-    return (definition, value) => {
-      const parsed = schemas[definition].safeParse(value)
-      return parsed.success ? '' : z.prettifyError(parsed.error)
-    }
-  }
-  const schema = JSON.parse(readFileSync(join(folder, `${revision}.json`), 'utf8'))
-  // The files before 2025-11-25 are of draft-07.
-  const ajv = '$defs' in schema ? new Ajv2020(ajvOptions) : new Ajv(ajvOptions)
-  ajv.addSchema(schema, revision)
-  const definitions = '$defs' in schema ? '$defs' : 'definitions'
-  return (definition, value) => {
-    const validate = ajv.getSchema(`${revision}#/${definitions}/${definition}`)
-    if (validate === undefined) throw new TypeError(`${revision} has no ${definition}`)
-    return validate(value) === true ? '' : ajv.errorsText(validate.errors)
-  }
 }
 
 const nameOf = ({ id, method }: RpcMessage): string => method ?? `the answer to ${id}`
