@@ -69,8 +69,9 @@ export function moduleOf (snippet: Snippet): string {
   return `${imports.map(([, line]) => line).join('\n')}\ndeclare const app: import('fastify').FastifyInstance\n${snippet.code}\nexport {}\n`
 }
 
+/** Comments that only the clock sends are no part of a page. */
 function clean (text: string): string {
-  return text.replace(/[ \r]+$/gm, '').trim()
+  return text.replace(/[ \r]+$/gm, '').replace(/^: keep-alive$/gm, '').replace(/\n{3,}/g, '\n\n').trim()
 }
 
 /** What differs from run to run, made equal. */

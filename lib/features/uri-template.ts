@@ -31,8 +31,8 @@ export class UriTemplate {
   }
 
   /**
-   * The variables of a URI, percent-decoded once; undefined when it is not one of this template, or gives a value that is not safe
-   * to join to a path. Values of a query are not looked at.
+   * The variables of a URI, percent-decoded once; undefined when it is not one of this template, or gives a value that is
+   * not safe to join to a path. Values of a query are not looked at.
    *
    * - Where a border could be in several places, the earlier variable takes as much as it can: `{name}.{ext}` reads `a.tar.gz` as `a.tar` and `gz`.
    * - The scheme is compared as it is written; elsewhere `a` and `%61` are the same, `/` and `%2F` are not.
