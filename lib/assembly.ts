@@ -2,7 +2,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import { type Served, sessionInquiries } from './eras/handshake.ts'
 import { HttpSse } from './eras/http-sse.ts'
 import { Listeners } from './eras/listen.ts'
-import { SessionHost } from './eras/session.ts'
+import { SessionHost } from './eras/session-host.ts'
 import { completer, discoverResult, Stateless } from './eras/stateless.ts'
 import { Streamable } from './eras/streamable.ts'
 import { Cursors } from './features/cursor.ts'
@@ -127,7 +127,8 @@ function createSessions (options: ResolvedOptions, store: OpenStore, pool: Strea
 function createOffered (options: ResolvedOptions, subscriptions: Subscriptions, sessions: SessionHost | null, log: FastifyBaseLogger): Offered {
   const { name, version, tools: limits, lists: { pageSize }, cache, ask } = options
   // Any node reads the cursors of another.
-  const cursors = new Cursors(ask.keys?.[0] ?? `${name} ${version}`)
+  const [first = `${name} ${version}`, ...others] = ask.keys ?? []
+  const cursors = new Cursors([first, ...others])
   const onError = (err: unknown): void => log.error({ err }, '`visible` failed, and so hid what it belongs to')
   const registry = (list: ListName) => ({ cursors, pageSize, onError, onChange: (isSeen: IsSeen) => subscriptions.listChanged(list, isSeen) })
   const resources: Resources = new Resources(limits, {

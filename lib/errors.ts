@@ -104,7 +104,7 @@ const catalogue = {
   // What a tool did wrong
   FST_MCP_CHUNK_INVALID: ['A tool yielded or returned something that is neither text, a content block nor progress: %s', 200, INTERNAL],
   FST_MCP_OUTPUT_INVALID: ['The tool returned what its output schema does not allow: %s', 200, INTERNAL],
-  FST_MCP_HANDLER_FAILED: ['The handler failed: %s', 200, INTERNAL],
+  FST_MCP_HANDLER_FAILED: ['%s', 200, INTERNAL],
   FST_MCP_STATE_TOO_LARGE: ['The answers and values sealed into the requestState grew beyond %s bytes', 200, INTERNAL],
   FST_MCP_INTERNAL: ['Internal error', 500, INTERNAL]
 } as const satisfies Record<string, readonly [message: string, status: number, rpc: number]>

@@ -8,6 +8,7 @@ import { registerRoutes, type RequestMcp } from './http/routes.ts'
 import { Mcp } from './mcp.ts'
 import { type McpOptions, resolveOptions } from './options.ts'
 import { closeServer } from './ops/close.ts'
+import { FreshSockets } from './ops/fresh-sockets.ts'
 import { createServer } from './assembly.ts'
 
 declare module 'fastify' {
@@ -28,6 +29,7 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
   const server = createServer(options, app.log)
   const { pool, sessions, stateless, streamable, httpSse } = server
   const responses = new OpenResponses()
+  const freshSockets = FreshSockets.of(app.server)
 
   app.decorate('mcp', new Mcp(server))
   if (!app.hasRequestDecorator('mcp')) app.decorateRequest('mcp', null)
@@ -46,7 +48,7 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
     sessions
   }), { prefix })
 
-  app.addHook('preClose', () => closeServer({ ...server, responses }))
+  app.addHook('preClose', () => closeServer({ ...server, responses, freshSockets }))
 }
 
 /**
@@ -77,7 +79,7 @@ export type { EventLog, OpenStore, SessionRecord, Sessions, Store, StoreLimits }
 export type { Answer, Ask, Root, Roots, Sample, SampleParams, SampleResult, UrlAnswer } from './tools/ask.ts'
 export type { CallToolResult, Chunk, ContentBlock, ProgressChunk } from './tools/chunk.ts'
 export { content } from './tools/content.ts'
-export type { ReadContext, SessionInfo, ToolContext, ToolLog } from './tools/context.ts'
+export type { ClientCapabilities, ReadContext, SessionInfo, ToolContext, ToolLog } from './tools/context.ts'
 export type { GetPromptResult, PromptMessage } from './tools/prompting.ts'
 export type { ReadResourceResult, ResourcePart } from './tools/read.ts'
 export type { JsonSchema, Schema, StandardSchema } from './tools/schema.ts'

@@ -39,7 +39,7 @@ export interface Era {
 }
 
 export const EVERYTHING = { elicitation: { form: {}, url: {} }, sampling: { tools: {} }, roots: { listChanged: true } }
-export const STATELESS = '2026-07-28'
+const STATELESS = '2026-07-28'
 
 const session = (revision: string, forms: boolean, urls: boolean, transport: 'http+sse' | 'sessions' = 'sessions'): Era =>
   ({ name: `${transport} at ${revision}`, revision, transport, forms, urls })

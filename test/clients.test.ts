@@ -184,8 +184,7 @@ interface Served {
 }
 
 async function serve (t: Test, options: McpOptions = {}): Promise<Served> {
-  // `fetch` opens a new connection for one that it broke, and Node waits for the first request on it.
-  const app = await createApp(t, { streams: { retry: 10 }, ...options }, { forceCloseConnections: true })
+  const app = await createApp(t, { streams: { retry: 10 }, ...options })
   const gates = [gate(), gate()]
   const [first, second] = gates.map(({ opened }) => opened)
   const reasons: unknown[] = []

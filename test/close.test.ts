@@ -1,10 +1,13 @@
 // app.close() comes to its end soon, whatever clients and tools do, and leaves nobody without an answer.
 import { once } from 'node:events'
+import { createServer } from 'node:https'
+import { connect } from 'node:net'
 import { type ClientHttp2Session, type ClientHttp2Stream, connect as connect2, constants } from 'node:http2'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import mcp from 'fastify-mcp-sse'
 import Fastify from 'fastify'
+import { FreshSockets } from '../lib/ops/fresh-sockets.ts'
 import { ACCEPT, Client, open, read, SseClient, until, within } from './client.ts'
 import { DeafClient, gate, serve, settles, TRANSPORTS } from './sockets.ts'
 
@@ -17,6 +20,34 @@ async function close (app: { close (): PromiseLike<unknown> }): Promise<number> 
   await within(Promise.resolve(app.close()), 'the end of app.close()')
   return performance.now() - started
 }
+
+t.test('connections on which no request has come are not waited for, and others are answered on', async t => {
+  const app = Fastify({ forceCloseConnections: 'idle' })
+  t.after(() => app.close())
+  await app.register(mcp)
+  app.get('/', async () => 'hello')
+  const base = await app.listen({ port: 0, host: '127.0.0.1' })
+  const fresh = [0, 1].map(() => connect(Number(new URL(base).port), '127.0.0.1'))
+  await Promise.all(fresh.map(socket => once(socket, 'connect')))
+  t.equal((await read(await open(base, '/'))).text, 'hello')
+  const ended = Promise.all(fresh.map(socket => once(socket, 'close')))
+  const took = await close(app)
+  t.ok(took < SOON_MS, `closed after ${took} ms`)
+  await ended
+})
+
+t.test('one watch serves all scopes of a server, and HTTP/2 needs none', async t => {
+  const app = Fastify()
+  t.after(() => app.close())
+  for (const prefix of ['/a', '/b', '/c']) await app.register(async scope => { await scope.register(mcp, { prefix }) })
+  await app.ready()
+  t.equal(FreshSockets.of(app.server), FreshSockets.of(app.server))
+  t.equal(app.server.listenerCount('connection'), Fastify().server.listenerCount('connection') + 1)
+  t.equal(FreshSockets.of(Fastify({ http2: true }).server), null)
+  const secure = createServer()
+  t.ok(FreshSockets.of(secure))
+  t.equal(secure.listenerCount('secureConnection'), createServer().listenerCount('secureConnection') + 1)
+})
 
 for (const transport of TRANSPORTS) {
   t.test(`on ${transport} a call in progress is answered and its stream ended`, async t => {

@@ -17,7 +17,7 @@ function isRead (cursors: Cursors, cursor: unknown, list = 'tools', owner: strin
 }
 
 t.test('a cursor gives back its key, on every node and each time the same', async t => {
-  const [one, two] = [new Cursors('secret'), new Cursors(Buffer.from('secret'))]
+  const [one, two] = [new Cursors(['secret']), new Cursors([Buffer.from('secret')])]
   const keys = ['', 'add', 'file:///a b', 'größe', '日本語', '🚀', '\uFEFF', '\0\n\r"\\', '\uD800', '\uDC00\uD800', '\\ud800', 'null', '"', '__proto__']
   for (const key of keys) {
     for (const list of lists) {
@@ -32,14 +32,14 @@ t.test('a cursor gives back its key, on every node and each time the same', asyn
 })
 
 t.test('keys that UTF-8 would mix up have cursors of their own', async t => {
-  const cursors = new Cursors('secret')
+  const cursors = new Cursors(['secret'])
   const keys = ['\uD800', '\uD801', '\uDC00', '\uFFFD', '\\ud800', '"\\ud800"', 'é', 'e\u0301', '', '\0']
   t.equal(new Set(keys.map(key => cursors.write('tools', null, key))).size, keys.length)
   for (const key of keys) t.equal(cursors.read(cursors.write('tools', null, key), 'tools', null), key)
 })
 
 t.test('a cursor is read for its own list and owner alone', async t => {
-  const cursors = new Cursors('secret')
+  const cursors = new Cursors(['secret'])
   const all = lists.flatMap(list => owners.map(owner => ({ list, owner, cursor: cursors.write(list, owner, 'add') })))
   t.equal(new Set(all.map(({ cursor }) => cursor)).size, all.length)
   for (const { list, owner, cursor } of all) {
@@ -49,7 +49,7 @@ t.test('a cursor is read for its own list and owner alone', async t => {
 })
 
 t.test('the parts of a cursor do not run into each other', async t => {
-  const cursors = new Cursors('secret')
+  const cursors = new Cursors(['secret'])
   const parts: [list: string, owner: string | null, last: string][] = [
     ['tools', 'a', 'bc'], ['tools', 'ab', 'c'], ['tool', 'sa', 'bc'], ['toolsa', '', 'bc'], ['tools', '', 'abc'], ['tools', 'a"]\n"b', 'c'], ['tools', 'a\n', 'bc'],
     ['tools', 'a', '\nbc'], ['tools","a', null, 'bc'], ['tools', null, 'abc']
@@ -63,7 +63,7 @@ t.test('the parts of a cursor do not run into each other', async t => {
 })
 
 t.test('a cursor with any one bit changed is refused', async t => {
-  const cursors = new Cursors('secret')
+  const cursors = new Cursors(['secret'])
   for (const key of ['', 'a', 'ab', 'abc']) {
     const cursor = cursors.write('tools', null, key)
     const read: string[] = []
@@ -82,7 +82,7 @@ t.test('a cursor with any one bit changed is refused', async t => {
 })
 
 t.test('a cursor that was cut, grew or is spelled otherwise is refused', async t => {
-  const cursors = new Cursors('secret')
+  const cursors = new Cursors(['secret'])
   const cursor = cursors.write('tools', null, 'some?key>~')
   for (let length = 0; length < cursor.length; length++) {
     t.notOk(isRead(cursors, cursor.slice(0, length)))
@@ -98,15 +98,15 @@ t.test('a cursor that was cut, grew or is spelled otherwise is refused', async t
 })
 
 t.test('what is no cursor at all is refused', async t => {
-  const cursors = new Cursors('secret')
+  const cursors = new Cursors(['secret'])
   const plain = Buffer.from('"add"').toString('base64url')
   const foreign = [undefined, null, 5, true, {}, [], [cursors.write('tools', null, 'add')], '', 'add', 'dDphZGQ', plain, 'A'.repeat(21) + plain, '__proto__', '\uD800', '日本語',
-    new Cursors('another').write('tools', null, 'add'), new Cursors('secret ').write('tools', null, 'add'), new Cursors('').write('tools', null, 'add')]
+    new Cursors(['another']).write('tools', null, 'add'), new Cursors(['secret ']).write('tools', null, 'add'), new Cursors(['']).write('tools', null, 'add')]
   for (const cursor of foreign) t.throws(() => cursors.read(cursor, 'tools', null), INVALID, String(cursor))
 })
 
 t.test('a cursor holds a key of 65,536 characters and no more', async t => {
-  const cursors = new Cursors('secret')
+  const cursors = new Cursors(['secret'])
   const longest = Math.max(...['a', 'é', '日', '🚀', '\0', '"', '\uD800'].map(text => {
     const key = text.repeat(65_536 / text.length)
     const cursor = cursors.write('resources', 'alice', key)
@@ -120,7 +120,7 @@ t.test('a cursor holds a key of 65,536 characters and no more', async t => {
 })
 
 t.test('a text longer than any cursor is refused before any work', async t => {
-  const cursors = new Cursors('secret')
+  const cursors = new Cursors(['secret'])
   const long = 'A'.repeat(524_313)
   const { from } = Buffer
   t.teardown(() => { Buffer.from = from })

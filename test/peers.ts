@@ -16,7 +16,7 @@ export function revisionOf (era: Era): Exclude<Era, 'http+sse' | 'sessionless'> 
 }
 
 /** A request whose answer may never come. */
-export interface Running {
+interface Running {
   /** The answer; undefined when there is none. */
   readonly answer: Promise<RpcMessage | undefined>
   /** Gives it up, as the era does: by cancelling it, or by leaving. */

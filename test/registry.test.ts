@@ -334,7 +334,7 @@ for (const era of ERAS) {
 
 t.test('keys are ordered by their characters, and the same list is not sorted twice', async t => {
   t.same([{ key: 'b' }, { key: 'a' }, { key: 'B' }].sort(byKey).map(({ key }) => key), ['B', 'a', 'b'])
-  const registry = new Registry({ list: 'tools', cursors: new Cursors('secret'), pageSize: 1, duplicate: 'FST_MCP_TOOL_DUPLICATE', onChange () {}, onError () {} })
+  const registry = new Registry({ list: 'tools', cursors: new Cursors(['secret']), pageSize: 1, duplicate: 'FST_MCP_TOOL_DUPLICATE', onChange () {}, onError () {} })
   t.equal(registry.wasUsed, false)
   registry.register('a', {}, undefined, () => ({ key: 'a', listing: {}, visible: undefined }))
   t.equal(registry.items(), registry.items())

@@ -265,13 +265,6 @@ t.test('a state without answers asks the same again', async t => {
   }
 })
 
-t.test('answers without a state answer nothing', async t => {
-  const app = await serve(t, ctx => nameOf(ctx, 'who'))
-  const client = new Standalone(app)
-  const { last } = await client.round('tools/call', { ...CALL, inputResponses: { who: accept('Eve') } })
-  t.match(last.result, { resultType: 'input_required', inputRequests: { who: {} } }, 'nobody was asked yet')
-})
-
 t.test('answers that are none are refused, and the state may be brought again', async t => {
   const app = await serve(t, ctx => nameOf(ctx, 'who'))
   const client = new Standalone(app)

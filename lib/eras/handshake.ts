@@ -14,7 +14,7 @@ import type { SessionRecord } from '../store/store.ts'
 import type { Line } from './channel.ts'
 import { capabilitiesOf, type Declared } from './capabilities.ts'
 import { type HandshakeRevision, negotiate, type Profile, profileOf, REVISIONS } from './revisions.ts'
-import type { SessionHost } from './session.ts'
+import type { SessionHost } from './session-host.ts'
 
 /** How the server introduces itself: `Implementation` of the latest revision. */
 type Identity = Readonly<Record<string, unknown>> & { readonly name: string, readonly version: string }

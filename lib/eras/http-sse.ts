@@ -11,7 +11,7 @@ import {
   startCalls, takeNotifications, takeResponses
 } from './handshake.ts'
 import { resume } from './resume.ts'
-import type { SessionHost } from './session.ts'
+import type { SessionHost } from './session-host.ts'
 
 /** Where a client of the stream at this URL posts its messages. */
 export type EndpointOf = (sessionId: string) => string

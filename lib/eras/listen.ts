@@ -94,11 +94,14 @@ export class Listeners {
   }
 
   #known (given: unknown, principal: Principal | null): string[] {
-    const { limits, knows } = this.#options
+    const { limits, knows, pool } = this.#options
     if (!Array.isArray(given) || !given.every(uri => typeof uri === 'string')) {
       throw new errorCodes.FST_MCP_PARAMS_INVALID('`notifications.resourceSubscriptions` must be an array of strings')
     }
     if (given.length > limits.uris) throw new errorCodes.FST_MCP_SUBSCRIPTIONS_FULL(`${limits.uris} resources for each subscription`)
+    // Each is matched with every template, kept, and sent back.
+    const length = given.reduce<number>((sum, uri) => sum + uri.length, 0)
+    if (length > pool.buffer) throw new errorCodes.FST_MCP_SUBSCRIPTIONS_FULL(`${pool.buffer} characters of URIs for each subscription`)
     return [...new Set(given)].filter(uri => knows(uri, principal))
   }
 

@@ -26,8 +26,8 @@ export interface Profile {
   /** Arguments that do not fit the schema are told to the model (`isError`) instead of to the client. */
   readonly inputErrorsToModel: boolean
   readonly elicits: Elicits
-  /** Forms may offer several choices, titles of choices and defaults. */
-  readonly hasRichForms: boolean
+  /** Forms may offer several choices and titles of choices, and models may be given tools. */
+  readonly hasRichAsks: boolean
   /** `completions` is a capability. */
   readonly declaresCompletions: boolean
   /** A content block in the nearest form that the revision can parse. */
@@ -48,7 +48,7 @@ interface Row {
   primes?: true
   inputErrorsToModel?: true
   elicits?: Elicits
-  hasRichForms?: true
+  hasRichAsks?: true
   lacksCompletions?: true
   /** Strict clients of the revision refuse content of type `audio`. */
   lacksAudio?: true
@@ -75,8 +75,8 @@ const rows: Record<Revision, Row> = {
   },
   '2025-03-26': { batches: true, lacksLinks: true, lacksFields: BASIC_FIELDS, lacksToolFields: [...BASIC_FIELDS, 'outputSchema'] },
   '2025-06-18': { elicits: 'form', lacksFields: ['icons'], lacksToolFields: ['icons'] },
-  '2025-11-25': { primes: true, inputErrorsToModel: true, elicits: 'url', hasRichForms: true },
-  '2026-07-28': { isStateless: true, inputErrorsToModel: true, elicits: 'url', hasRichForms: true, anyOutput: true }
+  '2025-11-25': { primes: true, inputErrorsToModel: true, elicits: 'url', hasRichAsks: true },
+  '2026-07-28': { isStateless: true, inputErrorsToModel: true, elicits: 'url', hasRichAsks: true, anyOutput: true }
 }
 
 function without (names: readonly string[]): (fields: Fields) => Fields {
@@ -85,7 +85,7 @@ function without (names: readonly string[]): (fields: Fields) => Fields {
 
 function build (revision: Revision): Profile {
   const {
-    isStateless = false, batches = false, primes = false, inputErrorsToModel = false, elicits = 'nothing', hasRichForms = false,
+    isStateless = false, batches = false, primes = false, inputErrorsToModel = false, elicits = 'nothing', hasRichAsks = false,
     lacksCompletions = false, lacksAudio = false, lacksLinks = false, anyOutput = false, lacksFields = [], lacksToolFields = []
   } = rows[revision]
   const convertBlock = (block: ContentBlock): ContentBlock => {
@@ -101,7 +101,7 @@ function build (revision: Revision): Profile {
     primes,
     inputErrorsToModel,
     elicits,
-    hasRichForms,
+    hasRichAsks,
     declaresCompletions: !lacksCompletions,
     convertBlock,
     convertResult (result, isWrapped) {

@@ -45,14 +45,15 @@ export class Stateless {
     const { served, desk } = this.#options
     checkMirrors(request.headers, message.method, message.params)
     if (request.mcp !== null) request.mcp.revision = profile.revision
-    if (served.calls.size >= served.limits.calls) throw new errorCodes.FST_MCP_CALLS_FULL()
+    const isCall = message.method !== 'subscriptions/listen'
+    if (isCall && served.calls.size >= served.limits.calls) throw new errorCodes.FST_MCP_CALLS_FULL()
     if (mayStream(message)) served.pool.admit()
     const outbox = exchange.outbox([message.id], false, () => new DirectLine(served.pool, () => call.abort(new errorCodes.FST_MCP_CLIENT_GONE())))
     const caller: Caller = {
       profile, principal, session: null, terms: { capabilities, logLevel }, request, outbox, calls: served.calls, inquiryOf: this.#inquiryOf
     }
     const call = new Call(message.id, message.method, message.params, caller)
-    if (message.method === 'subscriptions/listen') return this.#listen(message, call, exchange)
+    if (!isCall) return this.#listen(message, call, exchange)
     const done = dispatch(call, desk)
     if (!(done instanceof Promise)) return
     served.calls.add(call, done)

@@ -15,7 +15,7 @@ import {
 } from './handshake.ts'
 import { resume } from './resume.ts'
 import type { Profile } from './revisions.ts'
-import type { SessionHost } from './session.ts'
+import type { SessionHost } from './session-host.ts'
 
 // A request without the header comes from a client of this revision (basic/transports, "Protocol Version Header").
 const REVISION_WITHOUT_HEADER = '2025-03-26'

@@ -14,10 +14,12 @@ const MAX_CURSOR = Math.ceil((TAG_BYTES + MAX_KEY * 6 + 2) * 4 / 3)
  */
 export class Cursors {
   readonly #key: Buffer
+  readonly #keys: readonly Buffer[]
 
-  /** `secret`: the same on every node. */
-  constructor (secret: string | Uint8Array) {
-    this.#key = Buffer.from(hkdfSync('sha256', secret, '', 'fastify-mcp-sse cursor 1', KEY_BYTES))
+  /** `secrets`: the same on every node. The first writes, all read, so that they can be rotated. */
+  constructor ([secret, ...others]: readonly [string | Uint8Array, ...(string | Uint8Array)[]]) {
+    this.#key = keyOf(secret)
+    this.#keys = [this.#key, ...others.map(keyOf)]
   }
 
   /**
@@ -28,7 +30,7 @@ export class Cursors {
     if (last.length > MAX_KEY) throw new errorCodes.FST_MCP_INTERNAL({ cause: new RangeError(`No cursor can hold a key of more than ${MAX_KEY} characters`) })
     // JSON tells lone surrogates apart, which UTF-8 does not.
     const key = Buffer.from(JSON.stringify(last))
-    return Buffer.concat([this.#sign(list, owner, key), key]).toString('base64url')
+    return Buffer.concat([sign(this.#key, list, owner, key), key]).toString('base64url')
   }
 
   /** The key after which the page starts. Throws FST_MCP_CURSOR_INVALID for any text that `write` did not give for the same list and owner. */
@@ -37,12 +39,17 @@ export class Cursors {
     const bytes = Buffer.from(cursor, 'base64url')
     if (bytes.length <= TAG_BYTES || bytes.toString('base64url') !== cursor) throw new errorCodes.FST_MCP_CURSOR_INVALID()
     const key = bytes.subarray(TAG_BYTES)
-    if (!timingSafeEqual(bytes.subarray(0, TAG_BYTES), this.#sign(list, owner, key))) throw new errorCodes.FST_MCP_CURSOR_INVALID()
+    const isOurs = this.#keys.some(secret => timingSafeEqual(bytes.subarray(0, TAG_BYTES), sign(secret, list, owner, key)))
+    if (!isOurs) throw new errorCodes.FST_MCP_CURSOR_INVALID()
     return JSON.parse(key.toString())
   }
+}
 
-  /** No text of JSON holds the line break that ends the first part, so that the parts cannot run into each other. */
-  #sign (list: string, owner: string | null, key: Buffer): Buffer {
-    return createHmac('sha256', this.#key).update(`${JSON.stringify([list, owner])}\n`).update(key).digest().subarray(0, TAG_BYTES)
-  }
+function keyOf (secret: string | Uint8Array): Buffer {
+  return Buffer.from(hkdfSync('sha256', secret, '', 'fastify-mcp-sse cursor 1', KEY_BYTES))
+}
+
+/** No text of JSON holds the line break that ends the first part, so that the parts cannot run into each other. */
+function sign (secret: Buffer, list: string, owner: string | null, key: Buffer): Buffer {
+  return createHmac('sha256', secret).update(`${JSON.stringify([list, owner])}\n`).update(key).digest().subarray(0, TAG_BYTES)
 }

@@ -55,6 +55,11 @@ export class Resources {
     return this.registry.wasUsed || this.templates.wasUsed
   }
 
+  /** Whether the list is the same for everyone: what a template lists may depend on who asks. */
+  get isUniform (): boolean {
+    return this.registry.isUniform && this.templates.isUniform && this.templates.items().every(({ list }) => list === undefined)
+  }
+
   add (uri: string, definition: ResourceDefinition & TemplateDefinition, read: unknown): ResourceHandle | TemplateHandle {
     if (typeof uri !== 'string') throw new errorCodes.FST_MCP_RESOURCE_INVALID(String(uri), 'its URI must be a string')
     if (typeof definition !== 'object' || definition === null) throw new errorCodes.FST_MCP_RESOURCE_INVALID(uri, 'its definition must be an object')

@@ -5,7 +5,7 @@ import { isStatelessVersion } from '../eras/envelope.ts'
 import type { Facts } from '../eras/handshake.ts'
 import type { HttpSse } from '../eras/http-sse.ts'
 import type { Revision } from '../eras/revisions.ts'
-import type { SessionHost } from '../eras/session.ts'
+import type { SessionHost } from '../eras/session-host.ts'
 import type { Stateless } from '../eras/stateless.ts'
 import type { Streamable } from '../eras/streamable.ts'
 import { readableId } from '../protocol/message.ts'
@@ -162,12 +162,15 @@ function factsOf (request: FastifyRequest, maxLength: number): Facts {
     if (value === undefined || value.length <= maxLength) return value
     throw new errorCodes.FST_MCP_HEADER_INVALID(name, maxLength)
   }
+  const version = header('mcp-protocol-version')
+  // From 2026-07-28 on there are no sessions, and what names one is not looked at.
+  const hasSessions = !isStatelessVersion(version)
   return {
     request,
     principal: request.mcp?.principal ?? null,
-    sessionId: header('mcp-session-id'),
-    version: header('mcp-protocol-version'),
-    lastEventId: header('last-event-id')
+    sessionId: hasSessions ? header('mcp-session-id') : undefined,
+    version,
+    lastEventId: hasSessions ? header('last-event-id') : undefined
   }
 }
 

@@ -1,9 +1,10 @@
 import type { Listeners } from '../eras/listen.ts'
-import type { SessionHost } from '../eras/session.ts'
+import type { SessionHost } from '../eras/session-host.ts'
 import { errorCodes } from '../errors.ts'
 import type { OpenResponses } from '../http/answer.ts'
 import type { CallsInProgress } from '../protocol/in-progress.ts'
 import type { StreamPool } from '../sse/pool.ts'
+import type { FreshSockets } from './fresh-sockets.ts'
 import type { OpenStore } from '../store/store.ts'
 
 export interface Closable {
@@ -13,13 +14,14 @@ export interface Closable {
   readonly pool: StreamPool
   readonly responses: OpenResponses
   readonly store: OpenStore
+  readonly freshSockets: FreshSockets | null
 }
 
 // A client that still reads needs far less; one that does not is not waited for.
 const FLUSH_MS = 1_000
 
 /** Ends everything with an answer: calls in an error, streams after their last event. Bounded, whatever the clients and tools do. */
-export async function closeServer ({ calls, sessions, listeners, pool, responses, store }: Closable): Promise<void> {
+export async function closeServer ({ calls, sessions, listeners, pool, responses, store, freshSockets }: Closable): Promise<void> {
   pool.refuse()
   calls.abort(new errorCodes.FST_MCP_CLOSING())
   // An aborted call answers within this turn.
@@ -28,5 +30,6 @@ export async function closeServer ({ calls, sessions, listeners, pool, responses
   listeners.close()
   pool.close()
   await responses.closed(FLUSH_MS)
+  freshSockets?.close()
   await store.close()
 }

@@ -7,7 +7,7 @@ import type { Principal } from '../http/auth.ts'
 import type { Room } from '../sse/stream.ts'
 import type { LogLevel, SessionRecord } from '../store/store.ts'
 import { CONTENT_META, isContentBlock, type ProgressParams } from '../tools/chunk.ts'
-import type { Question, Task } from '../tools/context.ts'
+import type { ClientCapabilities, Question, Task } from '../tools/context.ts'
 import { checkCapability, type Inquiry, Once } from './inquiry.ts'
 import { notificationOf, type Params, type RequestId } from './message.ts'
 
@@ -87,8 +87,8 @@ export class Call implements Task {
     return this.#caller.profile.isStateless
   }
 
-  get hasRichForms (): boolean {
-    return this.#caller.profile.hasRichForms
+  get hasRichAsks (): boolean {
+    return this.#caller.profile.hasRichAsks
   }
 
   /** How the call asks its client. Throws what is wrong with the answers that it brought. */
@@ -98,9 +98,9 @@ export class Call implements Task {
   }
 
   /** What the client can be asked for. */
-  get capabilities (): object {
+  get capabilities (): ClientCapabilities {
     const { terms, session } = this.#caller
-    return terms?.capabilities ?? session?.capabilities ?? {}
+    return { ...terms?.capabilities ?? session?.capabilities }
   }
 
   get principal (): Principal | null {

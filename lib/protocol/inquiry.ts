@@ -1,6 +1,6 @@
 import type { Profile } from '../eras/revisions.ts'
 import { errorCodes, withData } from '../errors.ts'
-import type { Question } from '../tools/context.ts'
+import type { ClientCapabilities, Question } from '../tools/context.ts'
 import type { ProgressParams } from '../tools/chunk.ts'
 import { isObject } from './message.ts'
 
@@ -31,14 +31,14 @@ export class Once {
  * Refuses to ask for what the client did not declare, naming what it would have to declare.
  * Throws FST_MCP_CAPABILITY_REQUIRED and FST_MCP_ASK_UNAVAILABLE.
  */
-export function checkCapability ({ method, params }: Question, given: object, { elicits, revision }: Profile): void {
-  const declared: Readonly<Record<string, unknown>> = { ...given }
+export function checkCapability ({ method, params }: Question, declared: ClientCapabilities, { elicits, hasRichAsks, revision }: Profile): void {
   if (method === 'roots/list') {
     if (!isObject(declared.roots)) throw missing('roots', { roots: {} })
   } else if (method === 'sampling/createMessage') {
     const { sampling } = declared
     const needsTools = params.tools !== undefined || params.toolChoice !== undefined
     if (!isObject(sampling)) throw missing('sampling', { sampling: needsTools ? { tools: {} } : {} })
+    if (needsTools && !hasRichAsks) throw new errorCodes.FST_MCP_ASK_UNAVAILABLE(`revision ${revision} cannot sample with tools`)
     if (needsTools && !isObject(sampling.tools)) throw missing('sampling.tools', { sampling: { tools: {} } })
   } else {
     const needed = params.mode === 'url' ? 'url' : 'form'

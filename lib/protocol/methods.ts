@@ -3,7 +3,7 @@ import { readCompletion } from '../features/completion.ts'
 import { isLevel } from '../features/logging.ts'
 import { checkMirroredParams } from '../features/mirrors.ts'
 import type { Prompts } from '../features/prompts.ts'
-import type { CacheHint, Registry, Viewer } from '../features/registry.ts'
+import type { CacheHint, Viewer } from '../features/registry.ts'
 import type { Resources } from '../features/resources.ts'
 import type { Tools } from '../features/tools.ts'
 import type { Awaitable, SessionRecord } from '../store/store.ts'
@@ -50,7 +50,7 @@ function viewerOf ({ principal }: Call): Viewer {
 /** The methods that every revision shares. A kind of offer whose capability was not declared has none. */
 function createShared ({ tools, prompts, resources, cache }: Offered): [string, Method][] {
   /** A list that differs between principals must not be shared between them, whatever the options say. */
-  const hint = (call: Call, name: string, registries: readonly Pick<Registry<never>, 'isUniform'>[]): object => {
+  const hint = (call: Call, name: string, registries: readonly { readonly isUniform: boolean }[]): object => {
     if (!call.profile.isStateless) return {}
     const given = { ...cache, ...cache.lists[name] }
     return hintOf(registries.every(({ isUniform }) => isUniform) ? given : { ...given, scope: 'private' })
@@ -84,7 +84,7 @@ function createShared ({ tools, prompts, resources, cache }: Offered): [string, 
     ['resources/list', async call => {
       declared(resources.wasUsed, call)
       const { items, ...rest } = await resources.list(call.params.cursor, viewerOf(call), call)
-      return { ...rest, resources: items.map(call.profile.convertListing), ...hint(call, 'resources', [resources.registry, resources.templates]) }
+      return { ...rest, resources: items.map(call.profile.convertListing), ...hint(call, 'resources', [resources]) }
     }],
     ['resources/templates/list', call => {
       declared(resources.wasUsed, call)

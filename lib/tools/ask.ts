@@ -64,8 +64,8 @@ function quiet<T> (answer: Promise<T>): Promise<T> {
 export function createAsk (task: Task, pace: Pace): Ask {
   const askForm = async <S extends Schema>(key: string, message: string, schema: S): Promise<Answer<InferOutput<S>>> => {
     const form = formOf(schema, key)
-    if (form.isRich && !task.hasRichForms) throw new errorCodes.FST_MCP_ASK_UNAVAILABLE('its revision knows no choice of several, and none with titles')
-    const mode = task.hasRichForms ? { mode: 'form' } : {}
+    if (form.isRich && !task.hasRichAsks) throw new errorCodes.FST_MCP_ASK_UNAVAILABLE('its revision knows no choice of several, and none with titles')
+    const mode = task.hasRichAsks ? { mode: 'form' } : {}
     const answer = await inquire(task, pace, key, {
       method: 'elicitation/create', params: { ...mode, message: String(message), requestedSchema: form.requestedSchema }
     })

@@ -10,6 +10,14 @@ import type { Pace } from './turn.ts'
 /** What a tool may know of the session of its call. */
 export type SessionInfo = Readonly<Pick<SessionRecord, 'id' | 'transport' | 'capabilities'>>
 
+/** What a client declares, as it came: any member may be missing, or be more than is known here. */
+export interface ClientCapabilities {
+  readonly elicitation?: unknown
+  readonly sampling?: unknown
+  readonly roots?: unknown
+  readonly [name: string]: unknown
+}
+
 /** A request of the server to its client. */
 export interface Question {
   readonly method: 'elicitation/create' | 'sampling/createMessage' | 'roots/list'
@@ -22,13 +30,14 @@ export interface Task {
   readonly principal: Principal | null
   readonly session: SessionInfo | null
   readonly revision: Revision
+  readonly capabilities: ClientCapabilities
   readonly signal: AbortSignal
   /** Whether arguments that do not fit are told to the model, or to the client. */
   readonly tellsInputErrorsToModel: boolean
   /** Whether the client is told in JSON-RPC what it would have to be able to do. */
   readonly tellsCapabilities: boolean
   /** Whether forms may offer several choices, titles and defaults. */
-  readonly hasRichForms: boolean
+  readonly hasRichAsks: boolean
   sendProgress (params: ProgressParams): Room
   sendLog (level: LogLevel, data: unknown): Room
   closeStream (): boolean
@@ -84,6 +93,11 @@ export class ToolContext {
   /** The protocol revision that the call is answered in. */
   get revision (): Revision {
     return this.#task.revision
+  }
+
+  /** What the client declared that it can do, so that a handler may look before it asks: `capabilities.sampling !== undefined`. */
+  get capabilities (): ClientCapabilities {
+    return this.#task.capabilities
   }
 
   /** Tells the client something beside the result: `log.info('…')`, with any JSON value. */

@@ -170,5 +170,5 @@ export function tellFailure (error: unknown, task: Task, what: Record<string, un
   const isBroken = error instanceof errorCodes.FST_MCP_CHUNK_INVALID || error instanceof errorCodes.FST_MCP_RESOURCE_INVALID
   if (isTold(error) && !isBroken) return error
   logFailure(task, error, 'handler failed', what)
-  return new errorCodes.FST_MCP_HANDLER_FAILED(`the server's log says why under request ${task.request.id}`)
+  return new errorCodes.FST_MCP_HANDLER_FAILED(`The handler failed; the server's log says why under request ${task.request.id}`)
 }

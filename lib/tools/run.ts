@@ -1,9 +1,8 @@
 import { errorCodes, readable } from '../errors.ts'
 import type { Task } from './context.ts'
 import type { Room } from '../sse/stream.ts'
+import { type AnyIterator, type Destroyable, isAsyncIterable, isDestroyable, isPending, isThenable } from './pending.ts'
 import { giveWay, type Pace } from './turn.ts'
-
-type AnyIterator = Iterator<unknown, unknown> | AsyncIterator<unknown, unknown>
 
 /** One piece of work for a handler, and what becomes of what it yields, returns and throws. */
 export interface Job<Result> {
@@ -36,32 +35,6 @@ export function run<Result> (job: Job<Result>, task: Task, pace: Pace): Result |
   } catch (error) {
     return job.fail(readable(error))
   }
-}
-
-function isThenable (value: object): value is PromiseLike<unknown> {
-  return 'then' in value && typeof value.then === 'function'
-}
-
-// The iterator protocols are structural: whoever has these methods has them with these meanings.
-function isAsyncIterable (value: object): value is AsyncIterable<unknown, unknown> {
-  return Symbol.asyncIterator in value
-}
-
-function isIterator (value: object): value is Iterator<unknown, unknown> {
-  return 'next' in value && typeof value.next === 'function'
-}
-
-/** Whether a handler gave something that is still at work. */
-function isPending (value: unknown): value is object {
-  return typeof value === 'object' && value !== null && (isThenable(value) || isAsyncIterable(value) || isIterator(value))
-}
-
-interface Destroyable {
-  destroy (): void
-}
-
-function isDestroyable (value: object): value is Destroyable {
-  return 'destroy' in value && typeof value.destroy === 'function'
 }
 
 /** One call of a tool in progress: pulls its generator only while there is room, and lets go of it at once when the call is aborted. */
