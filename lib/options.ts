@@ -101,7 +101,7 @@ export const optionsSchema = z.strictObject({
   }).prefault({}),
   subscriptions: z.strictObject({
     maxPerPrincipal: count.default(16).describe('The most open `subscriptions/listen` of one principal. Without auth only `streams.max` holds.'),
-    uris: count.default(1_000).describe('The most resources of one subscription, or of one session.')
+    uris: count.default(1_000).describe('The most resources of one subscription, or of one session. The URIs of one subscription together are no longer than `streams.buffer`.')
   }).prefault({}),
   limits: z.strictObject({
     body: count.default(4_194_304).describe('The most bytes of a request body.'),

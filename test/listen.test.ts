@@ -283,6 +283,14 @@ t.test('one subscription names no more resources than it may', async t => {
   t.strictSame((await subscribe(client, { resourceSubscriptions: three.slice(0, 2) })).honoured, { resourceSubscriptions: three.slice(0, 2) })
 })
 
+t.test('the URIs of one subscription together are no longer than what may wait in its stream', async t => {
+  const { app } = await createOffering(t, { streams: { buffer: 1_000 } })
+  const client = new StatelessClient(app)
+  const uris = (length: number): string[] => ['x'.repeat(500), 'y'.repeat(length - 500)]
+  t.match((await subscribe(client, { resourceSubscriptions: uris(1_000) })).honoured, { resourceSubscriptions: [] })
+  t.match(await client.post(listenOf({ resourceSubscriptions: uris(1_001) })), { status: 429, messages: [{ error: { data: { code: 'FST_MCP_SUBSCRIPTIONS_FULL' } } }] })
+})
+
 t.test('a flood of subscriptions that leave at once leaves nothing', async t => {
   const { app, tool } = await createOffering(t, { streams: { max: 30 } })
   const url = await listen(app)
@@ -355,7 +363,7 @@ t.test('a client that reads slowly is told of each resource once, however often 
 })
 
 t.test('a client that reads nothing is dropped when more waits than may', async t => {
-  const uris = Array.from({ length: 400 }, (_, index) => long(index))
+  const uris = Array.from({ length: 400 }, (_, index) => `db://${String(index).padEnd(120, 'x')}`)
   const { app, deaf, socket, client, handles } = await deafTo(t, uris)
   let held = 0
   let rounds = 0
