@@ -385,6 +385,22 @@ t.test('a client is asked for nothing that it did not declare', async t => {
   }
 })
 
+t.test('a handler sees what its client declared, and models of older revisions are given no tools', async t => {
+  const seen: unknown[] = []
+  const app = await offer(t, async context => {
+    seen.push({ ...context.capabilities })
+    return codeOf(context.sample('it', { ...SAMPLING, tools: [] }))
+  })
+  for (const era of ERAS) {
+    const outcome = await call(await connectAsker(app, era, { capabilities: EVERYTHING }), respond)
+    t.strictSame(seen.at(-1), EVERYTHING, era.name)
+    if (era.revision < '2025-11-25') t.equal(valueOf(outcome), 'FST_MCP_ASK_UNAVAILABLE', era.name)
+    else t.equal(outcome.asked.length, 1, era.name)
+  }
+  await call(await connectAsker(app, SESSION, { capabilities: {} }))
+  t.strictSame(seen.at(-1), {})
+})
+
 t.test('revisions that know no form or no page are not asked for one', async t => {
   const codes: Handle = async ({ ask }) => [await codeOf(ask('form', 'Which?', SIZES)), await codeOf(ask.url('page', 'Go', 'https://example.com'))]
   const app = await offer(t, codes)

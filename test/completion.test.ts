@@ -104,7 +104,7 @@ for (const era of ERAS) {
       give = given
       return (await client.request('completion/complete', { ref: asked, argument: { name: 'city', value: '' } })).error
     }
-    t.match(await ask(() => { throw new ToolError('told') }), { code: -32603, message: 'The handler failed: told' })
+    t.match(await ask(() => { throw new ToolError('told') }), { code: -32603, message: 'told' })
     t.match(await ask(async () => { throw new McpError(7, 'mine') }), { code: 7, message: 'mine' })
     t.match(await ask(() => { throw new errorCodes.FST_MCP_PARAMS_INVALID('so') }), { code: -32602, message: 'Invalid params: so' })
     t.equal(logs.length, 0)
@@ -114,7 +114,7 @@ for (const era of ERAS) {
     ]
     for (const [index, completer] of broken.entries()) {
       const count = logs.length
-      t.match(await ask(completer), { code: -32603, message: /^The handler failed: the server's log says why under request / }, String(index))
+      t.match(await ask(completer), { code: -32603, message: /^The handler failed; the server's log says why under request / }, String(index))
       t.match(logs.slice(count), [{ level: 50, msg: 'handler failed', prompt: 'visit', argument: 'city' }], String(index))
     }
     t.match(await ask(() => never), { code: -32603, message: 'The tool ran longer than 60 ms' })

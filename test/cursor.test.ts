@@ -130,3 +130,12 @@ t.test('a text longer than any cursor is refused before any work', async t => {
   const read = [long, long.slice(1)].map(text => ({ isRead: isRead(cursors, text), decoded }))
   t.strictSame(read, [{ isRead: false, decoded: 0 }, { isRead: false, decoded: 1 }])
 })
+
+t.test('the first secret writes and all read, so that they can be rotated', async t => {
+  const before = new Cursors(['old']).write('tools', null, 'add')
+  const rotating = new Cursors(['new', 'old'])
+  t.equal(rotating.read(before, 'tools', null), 'add')
+  const after = rotating.write('tools', null, 'add')
+  t.equal(new Cursors(['new']).read(after, 'tools', null), 'add')
+  t.throws(() => new Cursors(['old']).read(after, 'tools', null), INVALID)
+})

@@ -106,7 +106,7 @@ for (const era of ERAS) {
     t.strictSame((await call(refusals[1])).error, { code: 4711, message: 'mine', data: { a: 1 } })
     t.match((await call(refusals[2])).error, { code: -32602, message: 'Invalid params: so' })
     t.same(told, refusals)
-    t.match(await read(new ToolError('not now')), { code: -32603, message: 'The handler failed: not now' }, 'where there is no model the client is told')
+    t.match(await read(new ToolError('not now')), { code: -32603, message: 'not now' }, 'where there is no model the client is told')
     t.strictSame(logs, [])
     t.strictSame((await call(new Error('a secret'))).error, { code: -32603, message: 'Internal error', data: { code: 'FST_MCP_INTERNAL' } })
     t.match(logs.at(-1), { level: 50, msg: 'call failed', err: { message: 'a secret' } })

@@ -166,7 +166,7 @@ for (const era of ERAS) {
     fail('hangs', () => never)
     const client = await peer()
     const told = async (name: string) => (await client.request('prompts/get', { name })).error
-    t.strictSame(await told('tool'), { code: -32603, message: 'The handler failed: for the user', data: { code: 'FST_MCP_HANDLER_FAILED' } })
+    t.strictSame(await told('tool'), { code: -32603, message: 'for the user', data: { code: 'FST_MCP_HANDLER_FAILED' } })
     t.strictSame(await told('mcp'), { code: 4711, message: 'my own', data: { a: 1 } })
     t.match(await told('code'), { code: -32602, message: 'Invalid params: the reason' })
     t.match(await told('large'), { code: -32603, data: { code: 'FST_MCP_RESULT_TOO_LARGE' } })
@@ -191,7 +191,7 @@ for (const era of ERAS) {
     for (const [name, get] of Object.entries(broken)) fail(`broken-${name}`, get)
     for (const name of Object.keys(broken)) {
       const count = logs.length
-      t.match(await told(`broken-${name}`), { code: -32603, message: /^The handler failed: the server's log says why under request / }, name)
+      t.match(await told(`broken-${name}`), { code: -32603, message: /^The handler failed; the server's log says why under request / }, name)
       t.match(logs.slice(count).filter(({ level }) => level >= 50), [{ msg: 'handler failed', prompt: `broken-${name}` }], name)
     }
   })

@@ -213,7 +213,7 @@ for (const era of ERAS) {
     app.mcp.resource('throw://code', {}, async function * () { yield 'a'; throw new errorCodes.FST_MCP_PARAMS_INVALID('the reason') })
     const client = await peer()
     const told = async (uri: string) => (await client.request('resources/read', { uri })).error
-    t.strictSame(await told('throw://tool'), { code: -32603, message: 'The handler failed: for whoever reads', data: { code: 'FST_MCP_HANDLER_FAILED' } })
+    t.strictSame(await told('throw://tool'), { code: -32603, message: 'for whoever reads', data: { code: 'FST_MCP_HANDLER_FAILED' } })
     t.strictSame(await told('throw://mcp'), { code: 4711, message: 'my own', data: { a: 1 } })
     t.match(await told('throw://code'), { code: -32602, message: 'Invalid params: the reason' })
     t.equal(logs.length, 0)
@@ -235,7 +235,7 @@ for (const era of ERAS) {
     for (const name of Object.keys(broken)) {
       const count = logs.length
       const error = await told(`broken://${name}`)
-      t.match(error, { code: -32603, message: /^The handler failed: the server's log says why under request / }, name)
+      t.match(error, { code: -32603, message: /^The handler failed; the server's log says why under request / }, name)
       t.equal(logs.length, count + 1, `${name} is logged once`)
       t.match(logs.at(-1), { level: 50, msg: 'handler failed' })
     }
@@ -296,11 +296,11 @@ for (const era of ERAS) {
       give = list
       const count = logs.length
       const { error } = await client.request('resources/list')
-      t.match(error, { code: -32603, message: /^The handler failed: the server's log says why under request /, data: { code: 'FST_MCP_HANDLER_FAILED' } }, name)
+      t.match(error, { code: -32603, message: /^The handler failed; the server's log says why under request /, data: { code: 'FST_MCP_HANDLER_FAILED' } }, name)
       t.match(logs.slice(count), [{ level: 50, msg: 'handler failed', template: 'bad://{id}' }], name)
     }
     give = () => { throw new ToolError('later') }
-    t.match((await client.request('resources/list')).error, { message: 'The handler failed: later' })
+    t.match((await client.request('resources/list')).error, { message: 'later' })
     give = () => { throw new McpError(7, 'mine') }
     t.match((await client.request('resources/list')).error, { code: 7, message: 'mine' })
 
@@ -480,4 +480,23 @@ t.test('a URI that is mirrored wrongly is refused before anybody reads', async t
   const reply = await send(url, '/mcp', { method: 'POST', headers: { ...headers, 'mcp-name': 'mirror://b' }, body })
   t.match(reply, { status: 400, messages: [{ error: { code: -32020 } }] })
   t.equal(reads, 0)
+})
+
+t.test('the handle of a template writes URIs that its reader may get', async t => {
+  const { app } = await offer(t, '2026-07-28')
+  const handle = app.mcp.resource('notes://{folder}/{+path}{?rev}', {}, ({ path }) => path)
+  t.equal(handle.uri({ folder: 'a b', path: 'c/d' }), 'notes://a%20b/c/d')
+  t.equal(handle.uri({ folder: 'a', path: 'b', rev: '2' }), 'notes://a/b?rev=2')
+  t.throws(() => handle.uri({ folder: 'a', path: '../b' }), { code: 'FST_MCP_URI_INVALID' })
+  t.throws(() => handle.uri({ folder: 'a', path: 'x'.repeat(5_000) }), { code: 'FST_MCP_URI_INVALID' })
+})
+
+t.test('a list to which templates add is shared between nobody, whatever the options say', async t => {
+  const { peer, app } = await offer(t, '2026-07-28', { cache: { ttl: 1_000, scope: 'public' } })
+  app.mcp.resource('plain://{id}', {}, () => 'x')
+  const client = await peer()
+  t.match((await client.request('resources/list')).result, { ttlMs: 1_000, cacheScope: 'public' })
+  app.mcp.resource('mine://{id}', { list: ({ principal }) => [{ uri: `mine://${principal?.id ?? 'nobody'}` }] }, () => 'x')
+  t.match((await client.request('resources/list')).result, { ttlMs: 1_000, cacheScope: 'private' })
+  t.match((await client.request('resources/templates/list')).result, { cacheScope: 'public' })
 })

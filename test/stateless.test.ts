@@ -617,3 +617,12 @@ t.test('no answer names a code that the revision has given up', async t => {
   door.open()
   await stream.closed
 })
+
+t.test('headers that name a session are not looked at, however long they are', async t => {
+  const app = await createApp(t)
+  for (const name of ['mcp-session-id', 'last-event-id']) {
+    const { status, messages } = await ask(app, { headers: { [name]: 'x'.repeat(5_000) } })
+    t.equal(status, 200, name)
+    t.match(messages, [{ result: { resultType: 'complete' } }])
+  }
+})
