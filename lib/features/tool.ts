@@ -100,6 +100,6 @@ function mirroredIn ({ json }: CompiledSchema, name: string): MirroredParam[] {
   try {
     return mirroredParams(json)
   } catch (cause) {
-    throw new errorCodes.FST_MCP_SCHEMA_INVALID(name, 'input', cause instanceof Error ? cause.message : String(cause), { cause })
+    throw new errorCodes.FST_MCP_SCHEMA_INVALID(name, 'input', String(Object(cause).message), { cause })
   }
 }

@@ -29,7 +29,7 @@ function perform (call: Call, { methods }: Desk): Awaitable<object> {
   if (method === undefined) throw new errorCodes.FST_MCP_METHOD_NOT_FOUND(call.method)
   // In sessions an answer comes to whoever waits for it, and changes nothing about how the call ends.
   const inquiry = call.profile.isStateless ? call.inquiry : null
-  return inquiry === null ? method(call) : inquiry.settle(() => method(call))
+  return inquiry?.settle === undefined ? method(call) : inquiry.settle(() => method(call))
 }
 
 function respond (call: Call, result: object, desk: Desk): void {

@@ -12,8 +12,8 @@ export interface Inquiry {
   /** Whether a message was sent by an earlier run of the call, so that it must not be sent again. Throws FST_MCP_RERUN_DIFFERS. */
   repeats (params: ProgressParams): boolean
   repeatsLog (): boolean
-  /** What answers a call of 2026-07-28 in the end, whatever its handler gave or threw. */
-  settle (work: () => object | Promise<object>): object | Promise<object>
+  /** What answers the call in the end, whatever its handler gave or threw; missing where asking changes nothing about that. */
+  settle? (work: () => object | Promise<object>): object | Promise<object>
 }
 
 /** Runs each function once for its key. */

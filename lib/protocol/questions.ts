@@ -95,8 +95,4 @@ export class SessionInquiry implements Inquiry {
   repeatsLog (): boolean {
     return false
   }
-
-  settle (work: () => object | Promise<object>): object | Promise<object> {
-    return work()
-  }
 }
