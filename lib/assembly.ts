@@ -5,6 +5,7 @@ import { Listeners } from './eras/listen.ts'
 import { SessionHost } from './eras/session-host.ts'
 import { completer, discoverResult, Stateless } from './eras/stateless.ts'
 import { Streamable } from './eras/streamable.ts'
+import { logSafely } from './errors.ts'
 import { Cursors } from './features/cursor.ts'
 import { Prompts } from './features/prompts.ts'
 import type { ListName } from './features/registry.ts'
@@ -40,7 +41,8 @@ export interface Server extends McpParts {
 /** Stateless mode keeps nothing, whatever the store. */
 const NO_SESSIONS = { idle: 1, max: 1, replay: { events: 1, bytes: 1, window: 1 } }
 
-export function createServer (options: ResolvedOptions, log: FastifyBaseLogger): Server {
+/** `scopePrefix`: of the scope that the server was registered in. */
+export function createServer (options: ResolvedOptions, scopePrefix: string, log: FastifyBaseLogger): Server {
   const { instructions, prefix, paths, name, streams, limits, ask } = options
   const calls = new CallsInProgress()
   const pool = new StreamPool(streams)
@@ -83,7 +85,8 @@ export function createServer (options: ResolvedOptions, log: FastifyBaseLogger):
     desk: { methods: createStandaloneMethods(offered, () => discoverResult(offered, instructions)), hooks, complete },
     listeners,
     seal: new Seal({ keys: ask.keys ?? [randomKey()], ttl: ask.ttl, maxBytes: ask.maxState }),
-    audience: `${prefix}${paths.mcp} ${name}`
+    timeout: options.tools.timeout,
+    audience: `${scopePrefix}${prefix}${paths.mcp} ${name}`
   })
   return {
     tools,
@@ -119,7 +122,7 @@ function createSessions (options: ResolvedOptions, store: OpenStore, pool: Strea
     window: sessions.replay.window,
     retry: streams.retry,
     uris: subscriptions.uris,
-    onError: err => log.error({ err }, 'the store failed')
+    onError: err => logSafely(log, err, 'the store failed')
   })
 }
 
@@ -129,7 +132,7 @@ function createOffered (options: ResolvedOptions, subscriptions: Subscriptions, 
   // Any node reads the cursors of another.
   const [first = `${name} ${version}`, ...others] = ask.keys ?? []
   const cursors = new Cursors([first, ...others])
-  const onError = (err: unknown): void => log.error({ err }, '`visible` failed, and so hid what it belongs to')
+  const onError = (err: unknown): void => logSafely(log, err, '`visible` failed, and so hid what it belongs to')
   const registry = (list: ListName) => ({ cursors, pageSize, onError, onChange: (isSeen: IsSeen) => subscriptions.listChanged(list, isSeen) })
   const resources: Resources = new Resources(limits, {
     ...registry('resources'),

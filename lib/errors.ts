@@ -53,6 +53,7 @@ const catalogue = {
   // What JSON-RPC may carry
   FST_MCP_PARSE: ['The body is not valid JSON', 400, PARSE],
   FST_MCP_TOO_DEEP: ['The body nests deeper than %s levels', 400, INVALID_REQUEST],
+  FST_MCP_TOO_MANY_VALUES: ['The body holds more than %s values', 400, INVALID_REQUEST],
   FST_MCP_KEY_FORBIDDEN: ['The body holds a key that could pollute a prototype', 400, INVALID_REQUEST],
   FST_MCP_MESSAGE_INVALID: ['Not a JSON-RPC 2.0 message: %s', 400, INVALID_REQUEST],
   FST_MCP_ID_INVALID: ['A request id is a string of at most %s characters or a safe integer', 400, INVALID_REQUEST],
@@ -102,7 +103,7 @@ const catalogue = {
   FST_MCP_RERUN_DIFFERS: ['The handler ran differently from the time before: %s', 200, INTERNAL],
 
   // What a tool did wrong
-  FST_MCP_CHUNK_INVALID: ['A tool yielded or returned something that is neither text, a content block nor progress: %s', 200, INTERNAL],
+  FST_MCP_CHUNK_INVALID: ['What was yielded or returned cannot be sent: %s', 200, INTERNAL],
   FST_MCP_OUTPUT_INVALID: ['The tool returned what its output schema does not allow: %s', 200, INTERNAL],
   FST_MCP_HANDLER_FAILED: ['%s', 200, INTERNAL],
   FST_MCP_STATE_TOO_LARGE: ['The answers and values sealed into the requestState grew beyond %s bytes', 200, INTERNAL],
@@ -137,9 +138,11 @@ export class McpError extends Error {
   override name = 'McpError'
   readonly rpc: RpcError
 
+  /** `data`: JSON, or it is left out. Throws a TypeError when `code` is not a whole number. */
   constructor (code: number, message: string, data?: Record<string, unknown>) {
     super(message)
-    this.rpc = { code, message, ...(data && { data }) }
+    if (!Number.isInteger(code)) throw new TypeError(`The code of a JSON-RPC error is a whole number, not ${String(code)}`)
+    this.rpc = { code, message: this.message, ...(data && { data }) }
   }
 }
 
@@ -161,17 +164,30 @@ export function withData<E extends Error> (error: E, data: Record<string, unknow
   return Object.assign(error, { data })
 }
 
-const LOOKED_AT = ['name', 'message', 'stack', 'cause', 'code']
+const LOOKED_AT = ['name', 'message', 'stack', 'cause', 'code', 'data', 'rpc', 'statusCode']
 
 /** What foreign code threw, if it can be looked at: a Proxy or a getter may throw again, at whoever handles the first error. */
 export function readable (thrown: unknown): unknown {
   try {
-    for (const key of LOOKED_AT) Reflect.get(Object(thrown), key)
+    for (const key of LOOKED_AT) if (Reflect.has(Object(thrown), key)) Reflect.get(Object(thrown), key)
     // Where `instanceof` looks.
     Object.getPrototypeOf(Object(thrown))
     return thrown
   } catch {
     return new TypeError('What was thrown cannot be read')
+  }
+}
+
+interface Log {
+  error (what: object, message: string): void
+}
+
+/** A logger reads all of what was thrown, and what was thrown may throw again. */
+export function logSafely (log: Log, error: unknown, message: string, what: Record<string, unknown> = {}): void {
+  try {
+    log.error({ err: error, ...what }, message)
+  } catch {
+    log.error(what, `${message} with an error that cannot be logged`)
   }
 }
 

@@ -26,7 +26,7 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
   const options = resolveOptions(given)
   if (Object.hasOwn(app, 'mcp')) throw new errorCodes.FST_MCP_ALREADY_REGISTERED()
   const { prefix, paths, auth, hosts, origins, streams, limits } = options
-  const server = createServer(options, app.log)
+  const server = createServer(options, app.prefix, app.log)
   const { pool, sessions, stateless, streamable, httpSse } = server
   const responses = new OpenResponses()
   const freshSockets = FreshSockets.of(app.server)

@@ -6,6 +6,7 @@ import type { ToolDefinition, ToolHandler } from './features/tool.ts'
 import type { ToolHandle, Tools } from './features/tools.ts'
 import type { VariablesOf } from './features/uri-template.ts'
 import type { Hooks, McpHooks } from './protocol/hooks.ts'
+import type { ToolContext } from './tools/context.ts'
 import type { Schema } from './tools/schema.ts'
 
 /** What is going on at a server right now. */
@@ -47,11 +48,17 @@ export class Mcp {
    * Throws FST_MCP_TOOL_NAME_INVALID, FST_MCP_TOOL_DUPLICATE, FST_MCP_TOOL_INVALID and FST_MCP_SCHEMA_INVALID.
    * Specification: server/tools.
    */
-  tool<const Input extends Schema | undefined = undefined, const Output extends Schema | undefined = undefined> (
+  tool<const Input extends Schema | undefined = undefined> (
     name: string,
-    definition: ToolDefinition<Input, Output>,
+    definition: ToolDefinition<Input, undefined>,
+    handler: ToolHandler<Input, undefined>
+  ): ToolHandle
+  tool<const Output extends Schema, const Input extends Schema | undefined = undefined> (
+    name: string,
+    definition: ToolDefinition<Input, Output> & { output: Output },
     handler: ToolHandler<Input, Output>
-  ): ToolHandle {
+  ): ToolHandle
+  tool (name: string, definition: ToolDefinition, handler: (args: never, context: ToolContext) => unknown): ToolHandle {
     return this.#parts.tools.add(name, definition, handler)
   }
 

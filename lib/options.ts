@@ -101,7 +101,7 @@ export const optionsSchema = z.strictObject({
   }).prefault({}),
   subscriptions: z.strictObject({
     maxPerPrincipal: count.default(16).describe('The most open `subscriptions/listen` of one principal. Without auth only `streams.max` holds.'),
-    uris: count.default(1_000).describe('The most resources of one subscription, or of one session. The URIs of one subscription together are no longer than `streams.buffer`.')
+    uris: count.default(1_000).describe('The most resources of one subscription, or of one session. Their URIs together are no longer than `streams.buffer`.')
   }).prefault({}),
   limits: z.strictObject({
     body: count.default(4_194_304).describe('The most bytes of a request body.'),
@@ -112,7 +112,8 @@ export const optionsSchema = z.strictObject({
     calls: count.default(10_000).describe('The most calls in progress; one more is refused with 503.'),
     callsPerSession: count.default(256).describe('The most calls in progress of one session.'),
     header: count.min(512).default(1_024).describe('The most characters of `Mcp-Session-Id`, `MCP-Protocol-Version` and `Last-Event-ID`.'),
-    depth: count.max(1_000).default(64).describe('The deepest nesting of a request body.')
+    depth: count.max(1_000).default(64).describe('The deepest nesting of a request body.'),
+    values: count.default(100_000).describe('The most values in a request body: what stands in its arrays and objects.')
   }).prefault({}),
   store: z.custom<Store>(value => typeof value === 'object' && value !== null && 'open' in value && typeof value.open === 'function', 'must be a store')
     .optional().describe('Where sessions and events live. Default: `memoryStore()`.')

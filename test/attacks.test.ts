@@ -92,7 +92,7 @@ t.test('what a client says of its capabilities is kept as far as `limits.capabil
 })
 
 t.test('a hundred thousand wrong items are answered with ten', async t => {
-  const app = await createApp(t, { sessions: false })
+  const app = await createApp(t, { sessions: false, limits: { values: 200_000 } })
   const base = await listen(app)
   app.mcp.tool('ids', { input: z.object({ ids: z.array(z.string()) }) }, () => 'x')
   const [answer] = (await new Client(base, { headers: { 'mcp-protocol-version': '2025-11-25' } }).post(callOf(1, 'ids', { ids: Array(100_000).fill(0) }))).messages
@@ -603,7 +603,10 @@ t.test('a schema', async t => {
     ['streamed-output', undefined, never, async function * () { return { a: 1 } }]
   ]
   const register = (app: FastifyInstance, tools: Tool[]): void => {
-    for (const [name, input, output, handler] of tools) app.mcp.tool(name, { ...(input && { input }), ...(output && { output }) }, handler)
+    for (const [name, input, output, handler] of tools) {
+      if (output === undefined) app.mcp.tool(name, { ...(input && { input }) }, handler)
+      else app.mcp.tool(name, { ...(input && { input }), output }, handler)
+    }
   }
 
   await t.test('that never settles ends with the time of its tool', async t => {
@@ -768,15 +771,18 @@ t.test('a log entry always has data', async t => {
   t.strictSame(messages[0]?.params, { level: 'info', data: null })
 })
 
-t.test('with an output schema a whole result is a value like any other, unless it says that it failed', async t => {
+t.test('with an output schema a whole result has the value as its structured content, unless it says that it failed', async t => {
   const app = await createApp(t)
   const output = { type: 'object', properties: { a: { type: 'number' } }, required: ['a'] }
-  const whole = (isError?: boolean): CallToolResult => ({ content: [{ type: 'text', text: 'mine' }], structuredContent: { a: 1 }, isError })
+  const whole = (isError?: boolean, a: unknown = 1): CallToolResult => ({ content: [{ type: 'text', text: 'mine' }], structuredContent: { a }, isError })
   app.mcp.tool('whole', { output }, () => whole())
+  app.mcp.tool('wrong', { output }, () => whole(false, 'one'))
+  app.mcp.tool('bare', { output }, () => ({ content: [{ type: 'text', text: 'mine' }] }))
   app.mcp.tool('not-failed', { output }, () => whole(false))
   app.mcp.tool('failed', { output }, () => whole(true))
   const client = await Client.connect(await listen(app))
-  for (const name of ['whole', 'not-failed']) t.match(await client.call(name), { result: { isError: true, content: [{ text: /failed; the server's log/ }] } })
+  for (const name of ['whole', 'not-failed']) t.match(await client.call(name), { result: { content: [{ text: 'mine' }], structuredContent: { a: 1 } } }, name)
+  for (const name of ['wrong', 'bare']) t.match(await client.call(name), { result: { isError: true, content: [{ text: /failed; the server's log/ }] } }, name)
   t.match(await client.call('failed'), { result: { isError: true, content: [{ text: 'mine' }] } })
 })
 

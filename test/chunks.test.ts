@@ -105,7 +105,7 @@ t.test('anything else that is yielded is refused, and the refusal says what is w
     [{ type: 'resource', resource: {} }, 'a block of type "resource" without the strings resource.uri']
   ]
   for (const [chunk, says] of bad) {
-    const message = `A tool yielded or returned something that is neither text, a content block nor progress: ${says}`
+    const message = `What was yielded or returned cannot be sent: ${says}`
     t.throws(() => new Collector(true, LARGE).add(chunk), { code: 'FST_MCP_CHUNK_INVALID', message }, says)
   }
 })

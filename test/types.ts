@@ -71,8 +71,11 @@ export function results ({ mcp }: FastifyInstance): void {
 
   // @ts-expect-error the value has another type
   mcp.tool('wrong value', { output }, () => ({ n: 'one' }))
-  // @ts-expect-error a whole result is not the value, unless it says that it failed
-  mcp.tool('whole result', { output }, () => ({ content: [], structuredContent: { n: 1 } }))
+  mcp.tool('whole result', { output }, () => ({ content: [{ type: 'text', text: 'one' }], structuredContent: { n: 1 } }))
+  mcp.tool('whole result', { output }, async () => ({ content: [{ type: 'text', text: 'x' }], isError: true }))
+  mcp.tool('whole result', { output }, async function * () { return { content: [{ type: 'text', text: 'x' }], isError: true } })
+  // @ts-expect-error the value has another type
+  mcp.tool('whole result', { output }, () => ({ content: [], structuredContent: { n: 'one' } }))
   // @ts-expect-error it does not say so
   mcp.tool('whole result', { output }, (): CallToolResult => ({ content: [] }))
   // @ts-expect-error something must be returned

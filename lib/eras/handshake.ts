@@ -57,6 +57,8 @@ export interface Exchange {
   stream (stream: SseStream): void
   /** Collects the answers to the requests of one POST and sends them as JSON or, once something else is to be told before, as a stream. */
   outbox (ids: readonly RequestId[], batch: boolean, openLine: () => Line): Outbox
+  /** From now on the client may leave. */
+  watch (): void
   /** Whether the client takes a stream. */
   canStream (): boolean
   /** What was dispatched goes on: from now on the client may leave, and the stream opens when the wait grows long. */

@@ -127,9 +127,11 @@ export class SessionHost implements Subscriber, SessionMemory {
 
   /** Tells a session of changes of a resource. Throws FST_MCP_SUBSCRIPTIONS_FULL. */
   subscribe (record: SessionRecord, uri: string): Awaitable<void> {
-    const { uris } = this.#options
+    const { uris, pool } = this.#options
     if (record.subscriptions.includes(uri)) return
     if (record.subscriptions.length >= uris) throw new errorCodes.FST_MCP_SUBSCRIPTIONS_FULL(`${uris} resources for each session`)
+    const length = record.subscriptions.reduce((sum, subscribed) => sum + subscribed.length, uri.length)
+    if (length > pool.buffer) throw new errorCodes.FST_MCP_SUBSCRIPTIONS_FULL(`${pool.buffer} characters of URIs for each session`)
     record.subscriptions = [...record.subscriptions, uri]
     const session = this.#live.get(record.id)
     if (session !== undefined) this.#index(uri, session)

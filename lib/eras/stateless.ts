@@ -1,4 +1,4 @@
-import { errorCodes } from '../errors.ts'
+import { errorCodes, ToolError } from '../errors.ts'
 import { Call, type Caller } from '../protocol/call.ts'
 import { dispatch, type Desk } from '../protocol/dispatch.ts'
 import type { Inquiry } from '../protocol/inquiry.ts'
@@ -20,6 +20,8 @@ export interface StatelessOptions {
   readonly desk: Desk
   readonly listeners: Listeners
   readonly seal: Seal
+  /** Milliseconds for what a handler left unfinished when it asked. */
+  readonly timeout: number
   /** Tells the states of this server from those of another that has the same keys. */
   readonly audience: string
 }
@@ -46,7 +48,7 @@ export class Stateless {
     checkMirrors(request.headers, message.method, message.params)
     if (request.mcp !== null) request.mcp.revision = profile.revision
     const isCall = message.method !== 'subscriptions/listen'
-    if (isCall && served.calls.size >= served.limits.calls) throw new errorCodes.FST_MCP_CALLS_FULL()
+    if ((isCall || !desk.hooks.isEmpty) && served.calls.size >= served.limits.calls) throw new errorCodes.FST_MCP_CALLS_FULL()
     if (mayStream(message)) served.pool.admit()
     const outbox = exchange.outbox([message.id], false, () => new DirectLine(served.pool, () => call.abort(new errorCodes.FST_MCP_CLIENT_GONE())))
     const caller: Caller = {
@@ -60,12 +62,20 @@ export class Stateless {
     exchange.wait()
   }
 
-  /** A subscription is no call in progress: it waits for nothing, and has a stream of its own. */
+  /** A subscription that is open is no call in progress: it waits for nothing, and has a stream of its own. */
   #listen (message: Request, call: Call, exchange: Exchange): Awaitable<void> {
-    const { desk: { hooks }, listeners } = this.#options
+    const { served: { calls, pool }, desk: { hooks }, listeners } = this.#options
     if (!exchange.canStream()) throw new errorCodes.FST_MCP_NOT_ACCEPTABLE('text/event-stream')
     const open = (): void => exchange.stream(listeners.open(message, call.principal))
-    return hooks.isEmpty ? open() : hooks.admit(call).then(open)
+    if (hooks.isEmpty) return open()
+    // Until its hooks have let it in, it is a call like any other: counted, watched and ended with the server.
+    pool.admit()
+    exchange.watch()
+    const admitted = hooks.admit(call).finally(() => call.finish())
+    calls.add(call, admitted.then(() => {}, () => {}))
+    return admitted.then(open, error => {
+      throw error instanceof ToolError ? new errorCodes.FST_MCP_HANDLER_FAILED(error.message) : error
+    })
   }
 
   /** Nothing is kept for a call that could not ask anything. */
@@ -74,8 +84,10 @@ export class Stateless {
     if (!MAY_ASK.has(method)) return null
     const isRetry = params.requestState !== undefined || params.inputResponses !== undefined
     if (!isRetry && !ASKABLE.some(name => Object.hasOwn(capabilities, name))) return null
-    const { seal, audience } = this.#options
-    return new Rounds(seal, () => bindingOf(audience, ownerOf(principal), method, params), params, call)
+    const { seal, audience, timeout } = this.#options
+    // Before the handler can change its arguments.
+    const binding = bindingOf(audience, ownerOf(principal), method, params)
+    return new Rounds({ seal, binding, timeout }, params, call)
   }
 }
 

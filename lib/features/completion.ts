@@ -30,7 +30,7 @@ export function readCompleters (given: unknown, names: readonly string[], refuse
   if (typeof given !== 'object' || given === null) throw refuse('`complete` must be an object')
   const entries = Object.entries(given)
   for (const [name, completer] of entries) {
-    if (!names.includes(name)) throw refuse(`\`complete.${name}\` belongs to no argument; there are ${names.join(', ')}`)
+    if (!names.includes(name)) throw refuse(`\`complete.${name}\` belongs to no argument; there ${names.length === 0 ? 'is none' : `are ${names.join(', ')}`}`)
     if (typeof completer !== 'function' && !isStrings(completer)) throw refuse(`\`complete.${name}\` must be a function or an array of strings`)
   }
   return new Map(entries)

@@ -141,7 +141,7 @@ function valueAt (root: unknown, path: readonly string[]): unknown {
 
 /**
  * Compares the arguments of a call with the headers that mirror them: a value needs an equal header, null or no value needs that there is none.
- * A value of another type than declared is not compared; it is left to the schema.
+ * A value of another type than declared equals no header; without one it is left to the schema.
  * Throws FST_MCP_HEADER_MISMATCH. Specification (2026-07-28): basic/transports/streamable-http, "Custom Headers from Tool Parameters".
  */
 export function checkMirroredParams (headers: MirrorHeaders, params: readonly MirroredParam[], args: unknown): void {
@@ -154,6 +154,9 @@ export function checkMirroredParams (headers: MirrorHeaders, params: readonly Mi
       if (typeof value === 'number' && !Number.isSafeInteger(value)) throw mismatch(shown, 'no integer beyond ±(2^53−1) can be compared')
       const mirror = readMirror(shown, need(headers, header, shown))
       if (!isEqual(mirror, value)) throw mismatch(shown, `it must equal \`${path.join('.')}\` of the arguments`)
+    } else if (headers[header] !== undefined) {
+      // Somebody on the way may have trusted the header, and a schema may still make a value of this one.
+      throw mismatch(shown, `\`${path.join('.')}\` of the arguments is not of the type that was declared`)
     }
   }
 }

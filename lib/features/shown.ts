@@ -1,5 +1,6 @@
 import type { AnnotationsSchema, IconsSchema } from '@modelcontextprotocol/core'
 import { z } from 'zod'
+import { copyJson } from '../tools/json-copy.ts'
 import type { Visible } from './registry.ts'
 
 /** What everything that is offered may say of itself. */
@@ -46,7 +47,14 @@ export function readShown<Fields extends object> (
     throw refuse(parsed.error.issues.map(issue => describe(issue, hints)).join('; '))
   }
   const { visible, enabled: _, ...rest } = read(controlsSchema.safeParse(given))
-  return { visible, shown: read(schema.safeParse(rest)) }
+  const shown = read(schema.safeParse(rest))
+  try {
+    // One entry that JSON cannot say would break the list for everybody.
+    copyJson(shown)
+  } catch (error) {
+    throw refuse(`it cannot be listed: ${String(Object(error).message)}`)
+  }
+  return { visible, shown }
 }
 
 function describe (issue: z.core.$ZodIssue, hints: ReadonlyMap<string, string>): string {

@@ -26,12 +26,13 @@ export interface ToolDefinition<Input extends Given = Given, Output extends Give
 }
 
 /**
- * What a tool gives in the end. With an output schema: its value, or a result that says `isError`.
+ * What a tool gives in the end. With an output schema: its value, a whole result with it as `structuredContent`, or one that says `isError`.
  * Without: text, content, a whole result, any JSON value or nothing.
  */
-type ToolReturn<Output> = Output extends Schema
-  ? InferInput<Output> | (CallToolResult & { isError: true })
-  : string | ContentBlock | CallToolResult | Value | void
+// The whole result stands outside of the conditions, so that TypeScript reads what is written as one.
+type ToolReturn<Output> = ReturnedValue<Output> | (CallToolResult & Whole<Output>)
+type ReturnedValue<Output> = Output extends Schema ? InferInput<Output> : string | ContentBlock | Value | void
+type Whole<Output> = Output extends Schema ? { isError: true } | { structuredContent: InferInput<Output> } : unknown
 
 /** Any JSON value; of objects any but a generator, whose own type says what it yields. */
 type Value = number | boolean | null | (object & { next?: never })

@@ -145,7 +145,7 @@ export class Answer implements Exchange, Outbox {
 
   stream (stream: SseStream): void {
     this.#stream = stream
-    this.#watch()
+    this.watch()
     // The client has gone already.
     if (stream.destroyed) return
     this.#reply
@@ -155,7 +155,7 @@ export class Answer implements Exchange, Outbox {
       .send(stream)
   }
 
-  #watch (): void {
+  watch (): void {
     if (this.#isWatched) return
     this.#isWatched = true
     this.#options.responses.watch(this.#reply, this.#left)
@@ -172,7 +172,7 @@ export class Answer implements Exchange, Outbox {
     if (this.#line === undefined && this.#options.accepts.sse) {
       this.#timer = setTimeout(this.#openQuietly, this.#options.openAfter).unref()
     }
-    this.#watch()
+    this.watch()
   }
 
   /** Nothing is to be told yet, but the headers leave with the first bytes. */

@@ -8,7 +8,7 @@ import type { Awaitable } from '../store/store.ts'
 export interface McpPrincipal {}
 
 /** Who calls. Sessions belong to `issuer` and `id`. */
-export interface Principal extends McpPrincipal {
+export type Principal = McpPrincipal & {
   readonly id: string
   readonly issuer?: string
   readonly scopes?: readonly string[]

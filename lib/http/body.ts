@@ -1,14 +1,14 @@
 import type { FastifyInstance } from 'fastify'
-import { parseJson } from '../protocol/json.ts'
+import { type JsonLimits, parseJson } from '../protocol/json.ts'
 
 /** Bodies of our routes are parsed here and nowhere else: the host's own parsers may do anything. */
-export function useBodyParser (scope: FastifyInstance, { body, depth }: { body: number, depth: number }): void {
+export function useBodyParser (scope: FastifyInstance, { body, depth, values }: JsonLimits & { readonly body: number }): void {
   scope.removeAllContentTypeParsers()
   scope.addContentTypeParser('application/json', { parseAs: 'string', bodyLimit: body }, (_request, text, done) => {
     // A DELETE may name a media type and send nothing.
     if (text === '') return done(null, undefined)
     try {
-      done(null, parseJson(text.toString(), depth))
+      done(null, parseJson(text.toString(), { depth, values }))
     } catch (error) {
       // parseJson throws errors of the catalogue alone.
       done(error as Error)

@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { errorCodes, toRpcError, toStatus } from '../errors.ts'
+import { errorCodes, logSafely, readable, toRpcError, toStatus } from '../errors.ts'
 import { isStatelessVersion } from '../eras/envelope.ts'
 import { errorOf, type RequestId } from '../protocol/message.ts'
 
@@ -9,12 +9,13 @@ const SECONDS_TO_RETRY = '5'
 const OMITS_ID_SINCE = '2025-11-25'
 
 /** Answers a refusal as a JSON-RPC error, with the HTTP status of its row in the catalogue. */
-export function refuse (reply: FastifyReply, error: unknown, id?: RequestId): void {
+export function refuse (reply: FastifyReply, thrown: unknown, id?: RequestId): void {
+  const error = readable(thrown)
   const { status, told } = translate(error, reply.request)
   reply.code(status)
   if (status === 401) reply.header('www-authenticate', told instanceof errorCodes.FST_MCP_TOKEN_INVALID ? 'Bearer error="invalid_token"' : 'Bearer')
   if ((status === 503 || status === 429) && !reply.hasHeader('retry-after')) reply.header('retry-after', SECONDS_TO_RETRY)
-  if (status >= 500) reply.log.error({ err: error }, 'request failed')
+  if (status >= 500) logSafely(reply.log, error, 'request failed')
   else reply.log.info({ refusal: toRpcError(told) }, 'request refused')
   const isStateless = isStatelessVersion(reply.request.headers['mcp-protocol-version']?.toString())
   reply.header('content-type', 'application/json; charset=utf-8').send(errorOf(id ?? unreadableId(reply.request), told, isStateless))

@@ -8,6 +8,7 @@ import type { Revision } from '../eras/revisions.ts'
 import type { SessionHost } from '../eras/session-host.ts'
 import type { Stateless } from '../eras/stateless.ts'
 import type { Streamable } from '../eras/streamable.ts'
+import type { JsonLimits } from '../protocol/json.ts'
 import { readableId } from '../protocol/message.ts'
 import type { StreamPool } from '../sse/pool.ts'
 import type { Awaitable } from '../store/store.ts'
@@ -29,7 +30,7 @@ export interface RequestMcp {
 
 export interface RoutesOptions {
   readonly paths: { readonly mcp: string, readonly sse: string | false, readonly messages: string }
-  readonly limits: InboundLimits & { readonly body: number, readonly depth: number, readonly header: number }
+  readonly limits: InboundLimits & JsonLimits & { readonly body: number, readonly header: number }
   readonly openAfter: number
   readonly guard: (request: FastifyRequest) => void
   readonly authenticate: Authenticate

@@ -1,4 +1,4 @@
-import { errorCodes, readable, toRpcError, ToolError, toStatus } from '../errors.ts'
+import { errorCodes, logSafely, readable, toRpcError, ToolError, toStatus } from '../errors.ts'
 import type { Awaitable } from '../store/store.ts'
 import type { Call } from './call.ts'
 import type { Hooks } from './hooks.ts'
@@ -46,7 +46,7 @@ function respond (call: Call, result: object, desk: Desk): void {
 
 function refuse (call: Call, thrown: unknown, desk: Desk): void {
   let error = readable(thrown)
-  if (isSilent(error)) return deliver(call, undefined)
+  if (error === call.reason && isSilent(error)) return deliver(call, undefined)
   // A hook may speak to the model too, where there is one to speak to.
   if (error instanceof ToolError) {
     if (call.method === 'tools/call') return respond(call, { content: [{ type: 'text', text: String(error.message) }], isError: true }, desk)
@@ -54,7 +54,9 @@ function refuse (call: Call, thrown: unknown, desk: Desk): void {
   }
   const { isStateless } = call.profile
   const { data } = toRpcError(error)
-  if (data?.code === 'FST_MCP_INTERNAL') call.request.log.error({ err: error, method: call.method }, 'call failed')
+  // What only the author of the handler can mend.
+  const isFault = data?.code === 'FST_MCP_INTERNAL' || error instanceof errorCodes.FST_MCP_RERUN_DIFFERS
+  if (isFault) logSafely(call.request.log, error, 'call failed', { method: call.method, name: call.params.name })
   const status = isStateless ? toStatus(error) : 200
   // What went wrong here is told inside of the response: an error status would hide it from clients.
   deliver(call, errorOf(call.id, error, isStateless), status < 500 ? status : 200)
@@ -67,7 +69,7 @@ function deliver (call: Call, json: string | undefined, status?: number): void {
     if (json === undefined) call.outbox.skip(call.id)
     else call.outbox.respond(call.id, json, status)
   } catch (error) {
-    call.request.log.error({ err: error, method: call.method }, 'the response could not be sent')
+    logSafely(call.request.log, error, 'the response could not be sent', { method: call.method })
   }
 }
 

@@ -1,9 +1,10 @@
 import type { FastifyRequest } from 'fastify'
-import { errorCodes, readable } from '../errors.ts'
+import { errorCodes, logSafely, readable } from '../errors.ts'
 import type { Revision } from '../eras/revisions.ts'
 import type { Principal } from '../http/auth.ts'
 import type { Awaitable } from '../store/store.ts'
 import type { SessionInfo } from '../tools/context.ts'
+import { isThenable } from '../tools/pending.ts'
 import type { Call } from './call.ts'
 import type { Params, RequestId } from './message.ts'
 
@@ -117,14 +118,14 @@ export class Hooks {
         await this.#wait(call, onError?.(info, error))
       } catch (thrown) {
         // Whoever ended the call is not to blame.
-        if (thrown !== call.reason || thrown instanceof errorCodes.FST_MCP_TOOL_TIMEOUT) info.request.log.error({ err: readable(thrown) }, 'onError failed')
+        if (thrown !== call.reason || thrown instanceof errorCodes.FST_MCP_TOOL_TIMEOUT) logSafely(info.request.log, thrown, 'onError failed')
       }
     }
   }
 
   /** A hook that never comes back must not hold its call for ever. Rejects with the reason when the call ends, and with FST_MCP_TOOL_TIMEOUT. */
   #wait<T> (call: Call, hooked: Awaitable<T>): Awaitable<T> {
-    if (!(hooked instanceof Promise)) return hooked
+    if (typeof hooked !== 'object' || hooked === null || !isThenable(hooked)) return hooked
     return new Promise((resolve, reject) => {
       const leave = (): void => {
         clearTimeout(timer)
@@ -141,7 +142,7 @@ export class Hooks {
         end(reason)
       }, this.#timeout).unref()
       call.onEnd(end)
-      hooked.finally(leave).then(resolve, reject)
+      Promise.resolve(hooked).finally(leave).then(resolve, reject)
     })
   }
 }

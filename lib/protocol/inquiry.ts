@@ -22,9 +22,15 @@ export class Once {
 
   once (key: string, make: () => unknown): Promise<unknown> {
     let made = this.#made.get(key)
-    if (made === undefined) this.#made.set(key, made = new Promise(resolve => resolve(make())))
+    if (made === undefined) this.#made.set(key, made = new Promise(resolve => resolve(make())).then(asJson))
     return made
   }
+}
+
+/** What JSON keeps of a value: the next run of a call gets no more, and so no run does. Throws a TypeError for a circle or a BigInt. */
+export function asJson (value: unknown): unknown {
+  const json = JSON.stringify(value)
+  return json === undefined ? undefined : JSON.parse(json)
 }
 
 /**

@@ -4,15 +4,25 @@ import { errorCodes } from '../errors.ts'
 const SUSPECT = /__proto__|constructor|\\u/i
 const QUOTE = 34
 const BACKSLASH = 92
-const OPENS = new Set([91, 123])
-const CLOSES = new Set([93, 125])
+const COMMA = 44
+const OPEN_BRACKET = 91
+const OPEN_BRACE = 123
+const CLOSE_BRACKET = 93
+const CLOSE_BRACE = 125
+
+export interface JsonLimits {
+  /** The deepest nesting. */
+  readonly depth: number
+  /** The most values in all arrays and objects together. */
+  readonly values: number
+}
 
 /**
- * Parses the JSON of a request. Throws FST_MCP_PARSE, FST_MCP_TOO_DEEP before anything recursive can run out of stack,
+ * Parses the JSON of a request. Throws FST_MCP_PARSE, FST_MCP_TOO_DEEP before anything recursive can run out of stack, FST_MCP_TOO_MANY_VALUES,
  * and FST_MCP_KEY_FORBIDDEN for `__proto__` and `constructor.prototype`.
  */
-export function parseJson (text: string, maxDepth: number): unknown {
-  if (isDeeper(text, maxDepth)) throw new errorCodes.FST_MCP_TOO_DEEP(maxDepth)
+export function parseJson (text: string, limits: JsonLimits): unknown {
+  measure(text, limits)
   let value: unknown
   try {
     value = JSON.parse(text)
@@ -23,16 +33,22 @@ export function parseJson (text: string, maxDepth: number): unknown {
   return value
 }
 
-function isDeeper (text: string, maxDepth: number): boolean {
+/** Every value but the first of its array or object stands behind a comma, so counting needs no parser. */
+function measure (text: string, { depth: maxDepth, values: maxValues }: JsonLimits): void {
   let depth = 0
+  let values = 0
   let inString = false
   for (let index = 0; index < text.length; index++) {
     const char = text.charCodeAt(index)
     if (char === QUOTE) inString = !inString
     else if (inString) index += char === BACKSLASH ? 1 : 0
-    else if (OPENS.has(char)) { if (++depth > maxDepth) return true } else if (CLOSES.has(char)) depth--
+    else if (char === COMMA) values++
+    else if (char === OPEN_BRACE || char === OPEN_BRACKET) {
+      values++
+      if (++depth > maxDepth) throw new errorCodes.FST_MCP_TOO_DEEP(maxDepth)
+    } else if (char === CLOSE_BRACE || char === CLOSE_BRACKET) depth--
   }
-  return false
+  if (values > maxValues) throw new errorCodes.FST_MCP_TOO_MANY_VALUES(maxValues)
 }
 
 function pollutes (value: unknown): boolean {

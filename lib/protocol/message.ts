@@ -71,7 +71,13 @@ export function resultOf (id: RequestId, result: object): string {
 
 /** An error response; JSON-RPC wants `null` where the id could not be read, revisions from 2025-11-25 want it left out. */
 export function errorOf (id: RequestId | null | undefined, error: unknown, isStateless = false): string {
-  return JSON.stringify({ jsonrpc: '2.0', id, error: toRpcError(error, isStateless) })
+  const told = toRpcError(error, isStateless)
+  try {
+    return JSON.stringify({ jsonrpc: '2.0', id, error: told })
+  } catch {
+    // Somebody's `data` is nothing that JSON can say: the error itself matters more.
+    return JSON.stringify({ jsonrpc: '2.0', id, error: { code: told.code, message: told.message } })
+  }
 }
 
 export function requestOf (id: RequestId, method: string, params: object): string {

@@ -98,7 +98,7 @@ function createShared ({ tools, prompts, resources, cache }: Offered): [string, 
       if (!call.profile.isStateless) return result
       const own = { ...cache, ...cache.lists.read, ...found.resource.cache }
       // What the client's own answers made is nobody else's, and holds for this once.
-      if (call.params.inputResponses !== undefined) return { ...result, ...hintOf({ ttl: 0, scope: 'private' }) }
+      if (call.params.inputResponses !== undefined || call.params.requestState !== undefined) return { ...result, ...hintOf({ ttl: 0, scope: 'private' }) }
       return { ...result, ...hintOf(found.resource.visible === undefined ? own : { ...own, scope: 'private' }) }
     }],
     ['completion/complete', call => {

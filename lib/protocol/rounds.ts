@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { errorCodes } from '../errors.ts'
 import type { ProgressParams } from '../tools/chunk.ts'
 import type { Question } from '../tools/context.ts'
-import type { Inquiry } from './inquiry.ts'
+import { asJson, type Inquiry } from './inquiry.ts'
 import { isObject, type Params } from './message.ts'
 import type { Seal } from './seal.ts'
 
@@ -20,9 +20,20 @@ interface State {
 
 const FRESH: State = { asked: [], made: [], chunks: 0, print: 0, logs: 0 }
 
-/** Ends the run of a handler that asks, when it does not end by itself. */
+/** The call, as far as its rounds need it. */
 interface Ender {
+  /** Ends the run of a handler that asks, when it does not end by itself. */
   abort (reason: Error): void
+  onEnd (listener: (reason: Error) => void): void
+  offEnd (listener: (reason: Error) => void): void
+}
+
+export interface RoundsOptions {
+  readonly seal: Seal
+  /** What a state belongs to. */
+  readonly binding: string
+  /** Milliseconds in which what `once` makes must be there when its run is over. */
+  readonly timeout: number
 }
 
 /**
@@ -31,12 +42,12 @@ interface Ender {
  * Specification: 2026-07-28, basic/patterns/mrtr.
  */
 export class Rounds implements Inquiry {
-  readonly #seal: Seal
-  readonly #binding: () => string
+  readonly #options: RoundsOptions
   readonly #before: State
   readonly #asked: Map<string, { print: string, answer: { value: unknown } | undefined }>
   readonly #made: Map<string, unknown>
   readonly #making = new Map<string, Promise<unknown>>()
+  readonly #unfinished = new Set<Promise<unknown>>()
   /** Answers without a state: the client knows what will be asked. */
   readonly #early: ReadonlyMap<string, unknown>
   readonly #required = new Map<string, Question>()
@@ -44,15 +55,15 @@ export class Rounds implements Inquiry {
   #chunks = 0
   #print = 0
   #logs = 0
+  #isOver = false
 
-  /** `binding`: what a state belongs to. Throws FST_MCP_STATE_INVALID, FST_MCP_PARAMS_INVALID and FST_MCP_ANSWER_INVALID. */
-  constructor (seal: Seal, binding: () => string, { requestState, inputResponses }: Params, ender: Ender) {
-    this.#seal = seal
-    this.#binding = binding
+  /** Throws FST_MCP_STATE_INVALID, FST_MCP_PARAMS_INVALID and FST_MCP_ANSWER_INVALID. */
+  constructor (options: RoundsOptions, { requestState, inputResponses }: Params, ender: Ender) {
+    this.#options = options
     this.#ender = ender
     if (inputResponses !== undefined && !isObject(inputResponses)) throw new errorCodes.FST_MCP_PARAMS_INVALID('`inputResponses` must be an object')
     // What `open` gives was sealed below.
-    this.#before = requestState === undefined ? FRESH : seal.open(requestState, binding()) as State
+    this.#before = requestState === undefined ? FRESH : options.seal.open(requestState, options.binding) as State
     const responses = new Map(Object.entries(inputResponses ?? {}))
     this.#early = requestState === undefined ? responses : new Map()
     this.#asked = new Map(this.#before.asked.map(([key, print, ...known]) => {
@@ -72,21 +83,25 @@ export class Rounds implements Inquiry {
     this.#required.set(key, question)
     const required = new errorCodes.FST_MCP_INPUT_REQUIRED()
     // Whoever catches this goes on for nothing. Questions that are asked together have a turn to come.
-    if (this.#required.size === 1) setImmediate(() => this.#ender.abort(required))
+    if (this.#required.size === 1) setImmediate(() => { if (!this.#isOver) this.#ender.abort(required) })
     throw required
   }
 
   once (key: string, make: () => unknown): Promise<unknown> {
     let making = this.#making.get(key)
-    if (making === undefined) this.#making.set(key, making = this.#make(key, make))
+    if (making === undefined) {
+      this.#making.set(key, making = this.#make(key, make))
+      const unfinished = making
+      this.#unfinished.add(unfinished)
+      const done = (): void => { this.#unfinished.delete(unfinished) }
+      unfinished.then(done, done)
+    }
     return making
   }
 
   async #make (key: string, make: () => unknown): Promise<unknown> {
     if (this.#made.has(key)) return this.#made.get(key)
-    const json = JSON.stringify(await make())
-    // The next run gets what JSON keeps of it, and so does this one.
-    const value = json === undefined ? undefined : JSON.parse(json)
+    const value = asJson(await make())
     this.#made.set(key, value)
     return value
   }
@@ -114,15 +129,39 @@ export class Rounds implements Inquiry {
     }
   }
 
-  #endFailed (error: unknown): object {
+  #endFailed (error: unknown): object | Promise<object> {
+    this.#isOver = true
     // What the handler made of the end of its run is of no interest, but for what the client or its author must mend.
     if (this.#required.size === 0 || isFinal(error)) throw error
     return this.#end({})
   }
 
-  #end (result: object): object {
+  #end (result: object): object | Promise<object> {
+    this.#isOver = true
     if (this.#chunks < this.#before.chunks) throw this.#differs('it yields less')
     if (this.#required.size === 0) return result
+    return this.#unfinished.size === 0 ? this.#require() : this.#whenMade().then(() => this.#require())
+  }
+
+  /** What `once` still makes when its run is over would be made again: it may be a charge. */
+  #whenMade (): Promise<unknown> {
+    const { timeout } = this.#options
+    return new Promise((resolve, reject) => {
+      const leave = (): void => {
+        clearTimeout(timer)
+        this.#ender.offEnd(end)
+      }
+      const end = (reason: Error): void => {
+        leave()
+        reject(reason)
+      }
+      const timer = setTimeout(() => end(new errorCodes.FST_MCP_TOOL_TIMEOUT(timeout)), timeout).unref()
+      this.#ender.onEnd(end)
+      Promise.allSettled(this.#unfinished).then(resolve).finally(leave)
+    })
+  }
+
+  #require (): object {
     const state: State = {
       asked: [...this.#asked].map(([key, { print, answer }]) => answer === undefined ? [key, print] : [key, print, answer.value]),
       // What is undefined would come back as null.
@@ -134,7 +173,7 @@ export class Rounds implements Inquiry {
     return {
       resultType: 'input_required',
       inputRequests: Object.fromEntries(this.#required),
-      requestState: this.#seal.seal(state, this.#binding())
+      requestState: this.#options.seal.seal(state, this.#options.binding)
     }
   }
 

@@ -56,7 +56,7 @@ function inquire (task: Task, pace: Pace, key: string, question: Question): Prom
 }
 
 /** A question may outlive its call: whoever did not wait for the answer must not bring the process down. */
-function quiet<T> (answer: Promise<T>): Promise<T> {
+export function quiet<T> (answer: Promise<T>): Promise<T> {
   answer.catch(() => {})
   return answer
 }

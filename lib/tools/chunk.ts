@@ -54,7 +54,7 @@ function isProgress (value: unknown): value is ProgressChunk {
     (value.message === undefined || typeof value.message === 'string')
 }
 
-function isResult (value: unknown): value is CallToolResult {
+export function isResult (value: unknown): value is CallToolResult {
   return isRecord(value) && Array.isArray(value.content) && value.content.every(isContentBlock)
 }
 
@@ -172,7 +172,7 @@ export class Collector {
     if (typeof returned === 'string') this.#addText(returned)
     else if (isContentBlock(returned)) this.#addBlock(returned)
     else if (Array.isArray(returned) && returned.every(isContentBlock)) returned.forEach(block => this.#addBlock(block))
-    else if (returned !== undefined && returned !== null) this.#addText(toJson(returned))
+    else if (returned !== undefined && returned !== null) this.#addText(toJson(checkJson(returned)))
     return { content: this.content() }
   }
 
@@ -192,6 +192,18 @@ export class Collector {
     this.#content.push({ type: 'text', text: text.slice(0, this.#maxBytes) })
     return { content: this.#content, isError: true }
   }
+}
+
+/** What JSON would quietly turn into something else, and what was meant as a result. */
+function checkJson (value: unknown): unknown {
+  if (value instanceof Map || value instanceof Set || ArrayBuffer.isView(value)) {
+    throw new errorCodes.FST_MCP_CHUNK_INVALID(`a ${value.constructor.name}, of which JSON keeps nothing`)
+  }
+  const content = isRecord(value) && Array.isArray(value.content) ? value.content : []
+  if (content.some(block => isRecord(block) && typeof block.type === 'string')) {
+    throw new errorCodes.FST_MCP_CHUNK_INVALID(`in \`content\`, ${describe(content.find(block => !isContentBlock(block)))}`)
+  }
+  return value
 }
 
 function toJson (value: unknown): string {

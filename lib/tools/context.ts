@@ -3,7 +3,7 @@ import type { Principal } from '../http/auth.ts'
 import type { LogLevel, SessionRecord } from '../store/store.ts'
 import type { Revision } from '../eras/revisions.ts'
 import type { Room } from '../sse/stream.ts'
-import { type Ask, createAsk, createRoots, createSample, type Roots, type Sample } from './ask.ts'
+import { type Ask, createAsk, createRoots, createSample, quiet, type Roots, type Sample } from './ask.ts'
 import type { Progress, ProgressParams } from './chunk.ts'
 import type { Pace } from './turn.ts'
 
@@ -150,7 +150,7 @@ export class ToolContext {
    */
   get once (): <T>(key: string, make: () => T | Promise<T>) => Promise<T> {
     // What comes back is what `make` gave, as JSON has it.
-    return (key, make) => this.#task.once(key, make) as Promise<never>
+    return (key, make) => quiet(this.#task.once(key, make)) as Promise<never>
   }
 }
 

@@ -1,6 +1,6 @@
-import { errorCodes, isTold, McpError, readable, ToolError } from '../errors.ts'
+import { errorCodes, isTold, logSafely, McpError, readable, ToolError } from '../errors.ts'
 import type { Room } from '../sse/stream.ts'
-import { type CallToolResult, Collector } from './chunk.ts'
+import { type CallToolResult, Collector, isResult } from './chunk.ts'
 import { type Task, ToolContext } from './context.ts'
 import { type Job, run } from './run.ts'
 import type { CompiledSchema, Verdict } from './schema.ts'
@@ -77,13 +77,17 @@ class ToolJob implements Job<CallToolResult> {
   finish (returned: unknown): CallToolResult | Promise<CallToolResult> {
     const { output } = this.#options
     if (output === undefined || isErrorResult(returned)) return this.#collector.finish(returned)
-    const verdict = output.validate(returned)
-    return verdict instanceof Promise ? verdict.then(settled => this.#finishVerdict(settled)) : this.#finishVerdict(verdict)
+    // A whole result says in its own words what the value says for programs.
+    const whole = isStructuredResult(returned) ? returned : undefined
+    const verdict = output.validate(whole === undefined ? returned : whole.structuredContent)
+    return verdict instanceof Promise ? verdict.then(settled => this.#finishVerdict(settled, whole)) : this.#finishVerdict(verdict, whole)
   }
 
-  #finishVerdict (verdict: Verdict): CallToolResult {
+  #finishVerdict (verdict: Verdict, whole: CallToolResult | undefined): CallToolResult {
     if (!verdict.ok) throw new errorCodes.FST_MCP_OUTPUT_INVALID(verdict.message)
-    return this.#collector.finishStructured(verdict.value)
+    if (whole === undefined) return this.#collector.finishStructured(verdict.value)
+    // The output schema was checked to fit the revision before the value was.
+    return this.#collector.finish({ ...whole, structuredContent: verdict.value })
   }
 
   fail (error: unknown): CallToolResult {
@@ -119,6 +123,10 @@ function isBroken (error: unknown): boolean {
     error instanceof errorCodes.FST_MCP_ASK_INVALID || error instanceof errorCodes.FST_MCP_SCHEMA_INVALID
 }
 
+function isStructuredResult (value: unknown): value is CallToolResult & { structuredContent: unknown } {
+  return isResult(value) && 'structuredContent' in value
+}
+
 function isErrorResult (value: unknown): boolean {
   return typeof value === 'object' && value !== null && 'isError' in value && value.isError === true && 'content' in value
 }
@@ -136,11 +144,7 @@ function breakDown (error: unknown): never {
   throw new errorCodes.FST_MCP_INTERNAL({ cause: readable(error) })
 }
 
-/** A logger reads what was thrown, and what was thrown may throw again. */
+/** Tells the log of the request. */
 export function logFailure ({ request: { log } }: Task, error: unknown, message: string, what: Record<string, unknown>): void {
-  try {
-    log.error({ err: error, ...what }, message)
-  } catch {
-    log.error(what, `${message} with an error that cannot be logged`)
-  }
+  logSafely(log, error, message, what)
 }

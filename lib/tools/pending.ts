@@ -20,6 +20,7 @@ export function isPending (value: unknown): value is object {
 
 export interface Destroyable {
   destroy (): void
+  on? (event: 'error', listener: () => void): unknown
 }
 
 export function isDestroyable (value: object): value is Destroyable {

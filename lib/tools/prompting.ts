@@ -104,6 +104,7 @@ class Prompting implements Job<GetPromptResult> {
     if (description !== undefined && typeof description !== 'string') throw new errorCodes.FST_MCP_CHUNK_INVALID('the `description` of a prompt must be a string')
     if (Array.isArray(messages)) messages.forEach(message => this.#add(message))
     else if (messages !== undefined && messages !== null) this.#add(messages)
+    if (this.#messages.length === 0 && messages == null) throw new errorCodes.FST_MCP_CHUNK_INVALID('the prompt gave no message')
     return { ...(description !== undefined && { description }), messages: this.#messages, ...(_meta && { _meta }) }
   }
 

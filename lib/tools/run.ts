@@ -207,7 +207,7 @@ class Run<Result> {
   /** Has the generator run its `finally`, which JavaScript does once its pending `await` has settled. Never rejects. */
   async #leave (): Promise<void> {
     try {
-      this.#source?.destroy()
+      if (this.#source !== undefined) cut(this.#source)
       const [left] = await Promise.allSettled([this.#iterator?.return?.(), this.#work])
       if (left.status === 'rejected') return this.#fail(left.reason)
       let step = left.value
@@ -220,6 +220,12 @@ class Run<Result> {
       this.#fail(error)
     }
   }
+}
+
+/** A stream that opens late may fail late, when nobody reads it any more: an error without a listener would end the process. */
+function cut (source: Destroyable): void {
+  source.on?.('error', () => {})
+  source.destroy()
 }
 
 /** Whether a tool throws what ended its call, as whoever honours a signal does. */

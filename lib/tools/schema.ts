@@ -72,7 +72,10 @@ export function compileSchema (schema: Schema, side: 'input' | 'output', tool: s
     if ((typeof schema !== 'object' && typeof schema !== 'function') || schema === null || Array.isArray(schema)) {
       throw new TypeError(`it is ${schema === null ? 'null' : typeof schema}`)
     }
-    return isStandard(schema) ? compileStandard(schema, side, tool) : compileJson(schema)
+    if (isStandard(schema)) return compileStandard(schema, side, tool)
+    const [field] = Object.entries(schema).find(([, value]) => '~standard' in Object(value)) ?? []
+    if (field !== undefined) throw new TypeError(`its field "${field}" is a schema by itself: wrap the fields in one, such as \`z.object({ … })\``)
+    return compileJson(schema)
   } catch (thrown) {
     const cause = readable(thrown)
     const reason = String(cause instanceof Error ? cause.message : cause).slice(0, MAX_REASON_LENGTH)
@@ -83,7 +86,8 @@ export function compileSchema (schema: Schema, side: 'input' | 'output', tool: s
 function compileStandard (schema: StandardSchema, side: 'input' | 'output', tool: string): CompiledSchema {
   const standard = schema['~standard']
   if (standard.jsonSchema === undefined) {
-    throw new TypeError(`${standard.vendor} gives no JSON Schema here; wrap it (Valibot: toStandardJsonSchema) or pass a JSON Schema`)
+    const how = standard.vendor === 'zod' ? 'use zod 4.2 or later (neither zod 3 nor zod/mini)' : 'wrap it (Valibot: toStandardJsonSchema)'
+    throw new TypeError(`${standard.vendor} gives no JSON Schema here; ${how}, or pass a JSON Schema`)
   }
   const json = copyJson(standard.jsonSchema[side]({ target: 'draft-2020-12' }))
   const read = (validated: Validated): Verdict => {
