@@ -167,4 +167,5 @@ app.mcp.use({
 app.mcp.resource('notebook://journal', { name: 'journal', mimeType: 'text/plain', visible: isWriter }, () => journal.join('\n'))
 
 const url = await app.listen({ host: '127.0.0.1', port: Number(process.env.PORT ?? 3000) })
-console.log(`Streamable HTTP of every revision at ${url}/mcp, HTTP+SSE at ${url}/sse`)
+console.log(`Streamable HTTP of every revision at ${url}/mcp, HTTP+SSE at ${url}/sse, with the header
+Authorization: Bearer ada-may-write`)

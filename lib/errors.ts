@@ -169,7 +169,10 @@ const LOOKED_AT = ['name', 'message', 'stack', 'cause', 'code', 'data', 'rpc', '
 /** What foreign code threw, if it can be looked at: a Proxy or a getter may throw again, at whoever handles the first error. */
 export function readable (thrown: unknown): unknown {
   try {
-    for (const key of LOOKED_AT) if (Reflect.has(Object(thrown), key)) Reflect.get(Object(thrown), key)
+    for (const key of LOOKED_AT) {
+      Reflect.has(Object(thrown), key)
+      Reflect.get(Object(thrown), key)
+    }
     // Where `instanceof` looks.
     Object.getPrototypeOf(Object(thrown))
     return thrown

@@ -34,6 +34,8 @@ const missing = parts.filter(part => {
   return !env[part.env]
 })
 const strict = process.env.CI === 'true'
+// The rest of tap's report is for machines.
+env.TAP_REPORTER ??= 'terse'
 
 const args = process.argv.slice(2)
 if (missing.length > 0 && !strict) args.push('--allow-incomplete-coverage')

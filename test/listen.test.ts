@@ -505,7 +505,7 @@ t.test('who sees a resource is asked once for each principal, however many of th
 })
 
 t.test('a session that reads nothing of its stream loses the connection and no more', async t => {
-  const uris = Array.from({ length: 400 }, (_, index) => long(index))
+  const uris = Array.from({ length: 400 }, (_, index) => `db://${String(index).padEnd(120, 'x')}`)
   const { app } = await createOffering(t)
   const handles = uris.map(uri => app.mcp.resource(uri, {}, () => 'x'))
   const url = await listen(app)

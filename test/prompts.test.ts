@@ -103,7 +103,7 @@ for (const era of ERAS) {
     const cases: [name: string, get: () => any, messages: object[], rest?: object][] = [
       ['text', () => 'text', [said('text')]],
       ['promise', async () => 'text', [said('text')]],
-      ['nothing', () => undefined, []],
+      ['empty', () => [], []],
       ['block', () => image, [{ role: 'user', content: image }]],
       ['message', () => ({ role: 'assistant', content: 'I' }), [said('I', 'assistant')]],
       ['list', () => ['a', { role: 'assistant', content: image }, content.text('b')], [said('a'), { role: 'assistant', content: image }, said('b')]],
@@ -178,6 +178,7 @@ for (const era of ERAS) {
 
     const broken: Record<string, () => any> = {
       error: () => { throw new TypeError('a secret') },
+      nothing: () => undefined,
       number: () => 5,
       role: () => ({ role: 'system', content: 'a' }),
       empty: () => ({}),
