@@ -394,8 +394,8 @@ t.test('`request.mcp` tells who came, and how', async t => {
   await sse.call('see')
   await sse.close()
   t.match(seen, [
-    { transport: 'streamable-http', revision: '2025-06-18', principal: { id: 'alice' }, session: { id: client.sessionId, transport: 'http' } },
-    { transport: 'http+sse', revision: '2024-11-05', principal: { id: 'bob' }, session: { transport: 'sse' } }
+    { transport: 'streamable-http', revision: '2025-06-18', principal: { id: 'alice' }, session: { id: client.sessionId, transport: 'streamable-http' } },
+    { transport: 'http+sse', revision: '2024-11-05', principal: { id: 'bob' }, session: { transport: 'http+sse' } }
   ])
 })
 

@@ -13,7 +13,7 @@ export interface StoreUnderTest {
 const LIMITS: StoreLimits = { idle: 1_000, max: 3, replay: { events: 6, bytes: 10_000, window: 500 } }
 
 function record (id: string, extra: Partial<SessionRecord> = {}): SessionRecord {
-  return { id, principal: null, transport: 'http', revision: '2025-11-25', initialized: true, capabilities: {}, logLevel: null, subscriptions: [], ...extra }
+  return { id, principal: null, transport: 'streamable-http', revision: '2025-11-25', initialized: true, capabilities: {}, logLevel: null, subscriptions: [], ...extra }
 }
 
 /** What every store must do, whatever it is made of: the contract of `Store`. */
@@ -34,7 +34,7 @@ export function storeSuite (t: Test, { create, advance, lag }: StoreUnderTest): 
   const frames = (stream: string, from: number, to: number): string[] => Array.from({ length: to - from + 1 }, (_, index) => `${stream}${from + index}`)
 
   check('a session is found by its id, with everything that was kept', async (t, { sessions }) => {
-    const kept = record('a', { principal: 'issuer\nme', transport: 'sse', revision: '2024-11-05', initialized: false, capabilities: { roots: {} }, logLevel: 'alert' })
+    const kept = record('a', { principal: 'issuer\nme', transport: 'http+sse', revision: '2024-11-05', initialized: false, capabilities: { roots: {} }, logLevel: 'alert' })
     t.equal(await sessions.get('a'), undefined)
     t.equal(await sessions.create(kept), true)
     t.strictSame(await sessions.get('a'), kept)

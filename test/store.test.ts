@@ -65,7 +65,7 @@ t.test('one result that nobody fetched may be larger than the budget, several ma
 
 t.test('a session of the memory store expires with its events, and a closed store has no timer', async t => {
   const { sessions, events, close } = memoryStore().open(LIMITS)
-  const record = { id: 'a', principal: null, transport: 'http', revision: '2025-11-25', initialized: true, capabilities: {}, logLevel: null, subscriptions: [] } as const
+  const record = { id: 'a', principal: null, transport: 'streamable-http', revision: '2025-11-25', initialized: true, capabilities: {}, logLevel: null, subscriptions: [] } as const
   await sessions.create(record)
   events.append('a', { stream: 's', seq: 1, frame: 'x' })
   mock.timers.tick(10_000)

@@ -36,7 +36,7 @@ export class HttpSse {
     const { pool } = this.#served
     pool.admit()
     const position = facts.lastEventId === undefined ? undefined : readEventId(facts.lastEventId)
-    const known = position && this.#sessions.find(position.stream, facts.principal, 'sse')
+    const known = position && this.#sessions.find(position.stream, facts.principal, 'http+sse')
     return whenReady(known, session => {
       if (session === undefined || position === undefined) return this.#open(facts, endpointOf, exchange)
       return whenReady(this.#sessions.replay(session, position), resumed => {
@@ -51,7 +51,7 @@ export class HttpSse {
   }
 
   #open ({ principal, lastEventId }: Facts, endpointOf: EndpointOf, exchange: Exchange): Awaitable<void> {
-    const session = newSession(newSessionId(), principal, 'sse', null)
+    const session = newSession(newSessionId(), principal, 'http+sse', null)
     return whenReady(this.#sessions.create(session), () => {
       const channel = this.#openChannel(session)
       this.#sessions.live(session).principal = principal
@@ -80,7 +80,7 @@ export class HttpSse {
    */
   post (inbound: Inbound, facts: Facts, exchange: Exchange): Awaitable<void> {
     if (facts.sessionId === undefined) throw new errorCodes.FST_MCP_SESSION_REQUIRED()
-    return whenReady(this.#sessions.find(facts.sessionId, facts.principal, 'sse'), session => {
+    return whenReady(this.#sessions.find(facts.sessionId, facts.principal, 'http+sse'), session => {
       const channel = session && this.#sessions.peek(session.id)?.channels.get(session.id)
       if (session === undefined || channel === undefined) throw new errorCodes.FST_MCP_SESSION_UNKNOWN()
       const proceed = (): Awaitable<void> => inbound.kind === 'initialize'

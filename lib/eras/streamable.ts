@@ -45,10 +45,10 @@ export class Streamable {
     const json = resultOf(id, initializeResult(this.#served, hello.revision))
     if (sessions === null) return exchange.json(json)
     // A client that starts anew may still send the id of a session that is gone: it gets a new one.
-    const known = sessionId === undefined ? undefined : sessions.find(sessionId, principal, 'http')
+    const known = sessionId === undefined ? undefined : sessions.find(sessionId, principal, 'streamable-http')
     return whenReady(known, record => {
       if (record !== undefined) throw new errorCodes.FST_MCP_SESSION_INITIALIZED()
-      const session = newSession(newSessionId(), principal, 'http', hello)
+      const session = newSession(newSessionId(), principal, 'streamable-http', hello)
       return whenReady(sessions.create(session), () => exchange.json(json, session.id))
     })
   }
@@ -128,7 +128,7 @@ export class Streamable {
 /** Throws FST_MCP_SESSION_REQUIRED and FST_MCP_SESSION_UNKNOWN. */
 function sessionOf (sessions: SessionHost, { sessionId, principal }: Facts): Awaitable<SessionRecord> {
   if (sessionId === undefined) throw new errorCodes.FST_MCP_SESSION_REQUIRED()
-  return whenReady(sessions.find(sessionId, principal, 'http'), record => {
+  return whenReady(sessions.find(sessionId, principal, 'streamable-http'), record => {
     if (record === undefined) throw new errorCodes.FST_MCP_SESSION_UNKNOWN()
     return record
   })

@@ -13,7 +13,7 @@ export interface SessionRecord {
   readonly id: string
   /** Issuer and subject of the principal that opened it, null without auth. */
   readonly principal: string | null
-  readonly transport: 'sse' | 'http'
+  readonly transport: 'http+sse' | 'streamable-http'
   /** The negotiated protocol revision. */
   revision: string
   /** True once `initialize` was answered. */
