@@ -1,5 +1,5 @@
 import t from 'tap'
-import { checkUri } from '../lib/features/uri.ts'
+import { checkUri, ENCODED, readUri, valueOf } from '../lib/features/uri.ts'
 import { UriTemplate, type Variables } from '../lib/features/uri-template.ts'
 
 /** Whole numbers from Mulberry32: the same numbers in each run. */
@@ -380,6 +380,92 @@ t.test('a long URI takes time by its length only', async t => {
   const simple = new UriTemplate('x:{v}')
   t.equal(simple.match(`x:${'a'.repeat(65_534)}`)?.v?.length, 65_534)
   t.equal(simple.match(`x:${'a'.repeat(65_535)}`), undefined)
+})
+
+t.test('a URI that is decoded once matches any number of templates', async t => {
+  const uri = 'x:a%2Fb/%C3%a9%41?q=%26'
+  const decoded = readUri(uri)
+  t.equal(decoded.uri, uri)
+  t.equal(decoded.fault, undefined)
+  t.equal(valueOf(decoded.text), 'x:a/b/éA?q=&')
+  for (const template of ['x:{+a}', 'x:{a}/{b}{?q}', 'x:a%2fb/{b}{?q}', 'x:a/b/{b}{?q}', 'y:{+a}', 'x:{a}A?q={b}', 'x:{+a}é{+b}']) {
+    t.strictSame(new UriTemplate(template).match(decoded), match(template, uri), template)
+  }
+  t.same(new UriTemplate('x:{+a}é{+b}').match(decoded), { a: 'a/b/', b: 'A?q=&' })
+  t.same(new UriTemplate('x:{a}/{b}{?q}').match(decoded), undefined, 'the encoded slash is one of the value')
+  t.same(new UriTemplate('x:a%2fb/{b}{?q}').match(decoded), { b: 'éA', q: '&' })
+  for (const bad of ['x:a%', 'x:%ff', 'x:%00', 'x:\n', 'x:\uD800']) {
+    const { text, fault } = readUri(bad)
+    t.equal(text, '')
+    t.type(fault, 'string')
+    t.equal(new UriTemplate('x:{+a}').match(readUri(bad)), undefined)
+  }
+})
+
+t.test('an encoded character that is not unreserved is never taken for a raw one', async t => {
+  for (let code = 0x20; code < 0x7F; code++) {
+    const char = String.fromCharCode(code)
+    const { text } = readUri(`%${code.toString(16)}`)
+    t.equal(valueOf(text), char)
+    const isUnreserved = /[\w.~-]/.test(char)
+    t.equal(text === char, isUnreserved, char)
+    t.equal(ENCODED.includes(text), !isUnreserved, char)
+  }
+  t.equal(new Set(ENCODED).size, 29)
+})
+
+t.test('what can be read in one way and what can be read in several follow the same rules', async t => {
+  const cases: [template: string, uri: string, variables: Record<string, string | string[]> | undefined][] = [
+    // Literals are looked for before anything else.
+    ['x:{a}/b/{c}/d', 'x:1/b/2/d', { a: '1', c: '2' }],
+    ['x:{a}/b/{c}/d', 'x:1/d/2/b', undefined],
+    ['x:{a}/b/{c}/d', 'x:1/c/2/d', undefined],
+    ['x:{a}/b/{c}/b', 'x:1/b', undefined],
+    ['x:aa{b}aa', 'x:aaa', undefined],
+    ['x:a{/b}', 'x:ab', undefined],
+    ['x:{a}/{b}', 'x:1/2/3', undefined],
+    // A list ends in one place, or in several.
+    ['x:{a*}/b', 'x:1,2/b', { a: ['1', '2'] }],
+    ['x:{a*}/b', 'x:1,,2/b', undefined],
+    ['x:{a*}1', 'x:1,1', undefined],
+    ['x:{a*}1', 'x:1,21', { a: ['1', '2'] }],
+    ['x:{a*}1', 'x:1,,21', undefined],
+    ['x:y{/a*}/b/c', 'x:y/b/c/b/c', { a: ['b', 'c'] }],
+    ['x:y{/a*}/b', 'x:y//b', undefined],
+    ['x:y{?a,b}&b', 'x:y?a=1&b&b', { a: '1', b: '' }],
+    // A prefix counts characters, of which some are two units of UTF-16.
+    ['x:{a:2}', 'x:😀😀', { a: '😀😀' }],
+    ['x:{a:2}', 'x:😀😀😀', undefined],
+    ['x:{a:2}/b', 'x:é😀%F0%9F%98%80/b', undefined],
+    ['x:{a:2}b{c}', 'x:😀b😀b😀', { a: '😀', c: '😀b😀' }],
+    ['x:{a:3}b{c}', 'x:😀b😀b😀', { a: '😀b😀', c: '😀' }],
+    ['x:{a:1}b{c:3}', 'x:😀b😀b😀', { a: '😀', c: '😀b😀' }],
+    ['x:{a:1}b{c:2}', 'x:😀b😀b😀', undefined],
+    ['x:{a}😀{b}', 'x:😁😀😂', { a: '😁', b: '😂' }],
+    ['x:{?a:2}', 'x:?a=😀😀', { a: '😀😀' }],
+    ['x:{?a:2}', 'x:?a=%26%26', { a: '&&' }],
+    ['x:{?a:2}', 'x:?a=%26%26%26', undefined],
+    ['x:{a}/{b}{/c,d}{?e}', 'x:1/2/3?e=4', { a: '1', b: '2', c: '3', e: '4' }]
+  ]
+  for (const [template, uri, variables] of cases) {
+    const found = match(template, uri)
+    t.strictSame(found && Object.entries(found).sort(), variables && Object.entries(variables).sort(), `${template} ${uri}`)
+  }
+})
+
+t.test('a long URI whose borders could be anywhere takes time by its length only', async t => {
+  const templates = [
+    `x:${Array.from({ length: 31 }, (_, index) => `{+v${index}}a`).join('')}{/w*}!`,
+    `x:${Array.from({ length: 31 }, (_, index) => `{+v${index}:9999}a`).join('')}{?w*}&!`,
+    `x:{v}{/w*}${'/a'.repeat(900)}!`
+  ].map(template => new UriTemplate(template))
+  const uris = ['a'.repeat(32_000), '/a'.repeat(16_000), ',a'.repeat(16_000), '%2Fa'.repeat(8_000), '😀a'.repeat(8_000), '?a&'.repeat(10_000)]
+  const start = performance.now()
+  for (const uri of uris) {
+    for (const template of templates) template.match(`x:${uri}&!`)
+  }
+  t.ok(performance.now() - start < 5_000, 'backtracking would take longer than the universe')
+  t.equal(templates[0]?.match(`x:${'a'.repeat(61)}a!`)?.v0, 'a')
 })
 
 t.test('a URI that is safe to look at is given back', async t => {

@@ -9,7 +9,7 @@ import { byKey, type Handle, type Listing, type Offer, Registry, type RegistryOp
 import { buildResource, buildTemplate, type Found, listingOf, type Resource, type ResourceDefinition, type Template, type TemplateDefinition } from './resource.ts'
 import type { HandlerLimits } from './tool.ts'
 import { UriTemplate } from './uri-template.ts'
-import { checkUri } from './uri.ts'
+import { checkUri, readUri } from './uri.ts'
 
 /** What the registration of a resource gives back. */
 export interface ResourceHandle extends Handle<ResourceDefinition, unknown> {
@@ -88,8 +88,9 @@ export class Resources {
   find (uri: string, principal: Principal | null): Found | undefined {
     const resource = this.registry.find(uri, principal)
     if (resource !== undefined) return { resource, uri, variables: {} }
+    const decoded = readUri(uri)
     for (const template of this.templates.visibleTo(principal)) {
-      const variables = template.template.match(uri)
+      const variables = template.template.match(decoded)
       if (variables !== undefined) return { resource: template, uri, variables }
     }
     return undefined

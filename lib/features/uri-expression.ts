@@ -1,5 +1,5 @@
 import { errorCodes } from '../errors.ts'
-import { readUnits } from './uri.ts'
+import { ENCODED, readUri } from './uri.ts'
 
 /** How an expression is written and read (RFC 6570, appendix A). */
 export interface Operator {
@@ -13,29 +13,37 @@ export interface Operator {
   readonly reserved: boolean
   /** Raw characters that its values may hold in a URI, beside those of every value. */
   readonly also: string
-  /** Keys that its values never hold. */
-  readonly never: readonly string[]
+  /** What its values never hold, raw or encoded as it is here. */
+  readonly never: string
 }
 
 export interface Variable {
   readonly name: string
-  /** What a parameter of a URI is compared with. */
+  /** What the name of a parameter is compared with, which is the text of a decoded one. */
   readonly key: string
   readonly exploded: boolean
   /** The most characters of the value that are written and read. */
   readonly most: number
 }
 
+/** 1 for each character of ASCII, by its code in the text of a decoded URI, that belongs to it; all others do. */
+export type CharClass = Uint8Array
+
+export function holds (chars: CharClass, code: number): boolean {
+  return code > 127 || chars[code] === 1
+}
+
 export interface Expression {
   readonly operator: Operator
   readonly variables: readonly Variable[]
-  /** Whether a character, by its key, may be part of a value. */
-  readonly takes: (key: string) => boolean
+  /** What its values may hold. */
+  readonly chars: CharClass
 }
 
 export interface Literal {
   readonly text: string
-  readonly keys: readonly string[]
+  /** What the text of a decoded URI is compared with. */
+  readonly key: string
 }
 
 /** A template is literals and expressions in turn. */
@@ -50,18 +58,18 @@ export function variablesOf (parts: readonly Part[]): Variable[] {
   return parts.flatMap(part => isLiteral(part) ? [] : part.variables)
 }
 
-const PATH = ['%2F', '%5C']
+const PATH = '%2F%5C'
 const plain = { named: false, ifEmpty: '', reserved: false, also: '', never: PATH }
 const list: Operator[] = [
   { ...plain, sign: '', first: '', separator: ',' },
-  { ...plain, sign: '+', first: '', separator: ',', reserved: true, also: '/?#[]&,;', never: ['%5C'] },
-  { ...plain, sign: '#', first: '#', separator: ',', reserved: true, also: '/?#[]&,;', never: ['%5C'] },
+  { ...plain, sign: '+', first: '', separator: ',', reserved: true, also: '/?#[]&,;', never: '%5C' },
+  { ...plain, sign: '#', first: '#', separator: ',', reserved: true, also: '/?#[]&,;', never: '%5C' },
   // A dot is unreserved, but then nobody could tell where the next value begins.
-  { ...plain, sign: '.', first: '.', separator: '.', never: [...PATH, '.'] },
+  { ...plain, sign: '.', first: '.', separator: '.', never: `${PATH}.` },
   { ...plain, sign: '/', first: '/', separator: '/' },
   { ...plain, sign: ';', first: ';', separator: ';', named: true, also: ';' },
-  { ...plain, sign: '?', first: '?', separator: '&', named: true, ifEmpty: '=', also: '/?,;&', never: [] },
-  { ...plain, sign: '&', first: '&', separator: '&', named: true, ifEmpty: '=', also: '/?,;&', never: [] }
+  { ...plain, sign: '?', first: '?', separator: '&', named: true, ifEmpty: '=', also: '/?,;&', never: '' },
+  { ...plain, sign: '&', first: '&', separator: '&', named: true, ifEmpty: '=', also: '/?,;&', never: '' }
 ]
 const operators = new Map(list.map(operator => [operator.sign, operator]))
 
@@ -95,11 +103,11 @@ export function parseTemplate (template: string): Part[] {
 type Refuse = (reason: string) => Error
 
 function parseLiteral (text: string, refuse: Refuse): Literal {
-  const units = readUnits(text)
-  if (typeof units === 'string') throw refuse(units)
+  const { text: key, fault } = readUri(text)
+  if (fault !== undefined) throw refuse(fault)
   const [bad] = NOT_LITERAL.exec(text) ?? []
   if (bad !== undefined) throw refuse(`it holds ${JSON.stringify(bad)}, which no URI may`)
-  return { text, keys: units.map(({ key }) => key) }
+  return { text, key }
 }
 
 function parseExpression (text: string, refuse: Refuse): Expression {
@@ -115,38 +123,43 @@ function parseExpression (text: string, refuse: Refuse): Expression {
   }
   // Reserved expansion leaves a comma of a value raw, so an encoded one would come back as a border.
   const isList = operator.reserved && (variables.length > 1 || variables.some(({ exploded }) => exploded))
-  return { operator, variables, takes: taker(operator.also, isList ? [...operator.never, '%2C'] : operator.never) }
+  return { operator, variables, chars: charsOf(operator.also, isList ? `${operator.never}%2C` : operator.never) }
 }
 
 function parseVariable (specifier: string, refuse: Refuse): Variable {
   const [, name, star, most] = SPECIFIER.exec(specifier) ?? []
   if (name === undefined) throw refuse(`"${specifier}" is not a variable; what may follow a name is \`*\` or a prefix from \`:1\` to \`:9999\``)
-  const units = readUnits(name)
-  if (!NAME.test(name) || typeof units === 'string') throw refuse(`"${name}" is not a name of a variable`)
-  return { name, key: units.map(({ key }) => key).join(''), exploded: star !== undefined, most: most === undefined ? Infinity : Number(most) }
+  const { text: key, fault } = readUri(name)
+  if (!NAME.test(name) || fault !== undefined) throw refuse(`"${name}" is not a name of a variable`)
+  return { name, key, exploded: star !== undefined, most: most === undefined ? Infinity : Number(most) }
 }
 
-function taker (also: string, never: Iterable<string>): Expression['takes'] {
-  const raw = new Set(EVERYWHERE + also)
-  const refused = new Set(never)
-  // Beyond ASCII, all but the official syntax leaves characters raw; an encoded one has a key of three.
-  return key => !refused.has(key) && (raw.has(key) || key.length > 1 || key > '\u007F')
+function charsOf (also: string, never: string): CharClass {
+  const chars = new Uint8Array(128)
+  // Beyond ASCII, all but the official syntax leaves characters raw.
+  for (const char of EVERYWHERE + also + ENCODED) chars[char.charCodeAt(0)] = 1
+  return without(chars, never)
+}
+
+function without (chars: CharClass, never: string): CharClass {
+  const { text } = readUri(never)
+  return chars.map((taken, code) => text.includes(String.fromCharCode(code)) ? 0 : taken)
 }
 
 /** The expression as it can be read in front of those that follow it without a literal between. */
 function besideOthers (expression: Expression, rest: Part[], refuse: Refuse): Expression {
-  const { operator, takes, variables } = expression
+  const { operator, chars, variables } = expression
   const border = rest.findIndex(isLiteral)
   const followers = (border === -1 ? rest : rest.slice(0, border)).filter(part => 'operator' in part)
   // Where a query or a fragment may begin, the rest of a path does not hold one.
   const atEnd = operator.sign === '+' && followers.some(({ operator: { first } }) => first === '?' || first === '#')
-  const ends = atEnd ? ['?', '#', '%3F', '%23'] : []
+  const ends = atEnd ? '?#%3F%23' : ''
   for (const follower of followers) {
     const { first } = follower.operator
-    if (first === '' || first === operator.first || (takes(first) && !ends.includes(first))) {
+    if (first === '' || first === operator.first || (holds(chars, first.charCodeAt(0)) && !ends.includes(first))) {
       const [left, right] = [variables[0]?.name, follower.variables[0]?.name]
       throw refuse(`nobody can tell where "${left}" ends and "${right}" begins; put a literal between them or both in one expression`)
     }
   }
-  return { ...expression, takes: key => !ends.includes(key) && takes(key) }
+  return { ...expression, chars: without(chars, ends) }
 }

@@ -1,190 +1,141 @@
-import { isDots, readUnits, type Unit } from './uri.ts'
-import { type Expression, isLiteral, type Operator, type Part, type Variable } from './uri-expression.ts'
+import { holds, isLiteral, type Part } from './uri-expression.ts'
+import { isLonger, type LiteralStep, type Run, type Step, stepsOf } from './uri-step.ts'
 import type { Variables } from './uri-template.ts'
 
-/** Reads the variables out of a URI; undefined when it does not match. */
-export type Matcher = (uri: string) => Variables | undefined
+/** Reads the variables out of the text of a decoded URI; undefined when it does not match. */
+export type Matcher = (text: string) => Variables | undefined
 
-type Found = [name: string, value: string | string[]][]
-
-/** What a template asks of a URI, from left to right. */
-type Step =
-  | { readonly kind: 'literal', readonly keys: readonly string[] }
-  /** What follows may be missing, and then `skip` is the step to go on with. */
-  | { readonly kind: 'fork', readonly skip: number }
-  | Run
-
-/** At least one character, and what they give; undefined when they give nothing safe. */
-interface Run {
-  readonly kind: 'run'
-  readonly takes: Expression['takes']
-  /** Between the items of a list: neither first nor last, nor two in a row. */
-  readonly separator: string | undefined
-  readonly most: number
-  readonly read: (units: readonly Unit[]) => Found | undefined
-}
-
-/** By position in the URI: where a step ends that begins there and after which all others match. */
-type Ends = (number | undefined)[]
-
-// The tables of a match take memory by the length of the URI.
-const MAX_LENGTH = 65_536
+/** By position in the text: where a step ends that begins there and after which all others match. 0 when there is none. */
+type Ends = Int32Array
 
 /** Makes the matcher of a parsed template. */
 export function compileMatcher (parts: readonly Part[]): Matcher {
-  const steps: Step[] = []
-  for (const part of parts) steps.push(...isLiteral(part) ? [literal(part.keys)] : stepsOf(part, steps.length))
-  return uri => {
-    if (uri.length > MAX_LENGTH) return undefined
-    const units = readUnits(uri)
-    return typeof units === 'string' ? undefined : walk(steps, units)
-  }
+  const first = stepsOf(parts)
+  const literals = parts.filter(isLiteral).map(({ key }) => key)
+  const suffix = parts.slice(-1).filter(isLiteral).map(({ key }) => key).join('')
+  return text => text.endsWith(suffix) && holdsAll(literals, text) ? walk(first, text) : undefined
 }
 
-function literal (keys: Iterable<string>): Step {
-  return { kind: 'literal', keys: [...keys] }
+/** Whether a text begins with the first literal, and has the others in their order somewhere behind. */
+function holdsAll ([prefix = '', ...others]: readonly string[], text: string): boolean {
+  if (!text.startsWith(prefix)) return false
+  let at = prefix.length
+  return others.every(literal => {
+    const found = text.indexOf(literal, at)
+    at = found + literal.length
+    return found !== -1
+  })
 }
 
-/** `at` is the number of the first step. */
-function stepsOf (expression: Expression, at: number): Step[] {
-  const { operator: { sign, first, separator, named }, variables } = expression
-  if (named) return [{ kind: 'fork', skip: at + 3 }, literal(first), namedRun(expression)]
-  const values = variables.map(variable => valueRun(expression, variable))
-  // Each value of these may be missing, the last ones first; of the others all are there, or none.
-  if (sign === '/' || sign === '.') {
-    const fork: Step = { kind: 'fork', skip: at + 3 * values.length }
-    return values.flatMap(value => [fork, literal(first), value])
-  }
-  const steps = values.flatMap((value, index) => index === 0 ? [value] : [literal(separator), value])
-  return first === '' ? steps : [{ kind: 'fork', skip: at + 2 + steps.length }, literal(first), ...steps]
-}
-
-function valueRun ({ operator, takes }: Expression, { name, exploded, most }: Variable): Run {
-  const separator = exploded ? operator.separator : undefined
-  return {
-    kind: 'run',
-    takes,
-    separator,
-    most,
-    read (units) {
-      const values = split(units, separator).map(textOf)
-      if (!values.every(value => isSafe(value, operator))) return undefined
-      return [[name, exploded ? values : values.join('')]]
-    }
-  }
-}
-
-/** Parameters in any order; one that the template does not name, or that comes twice, makes the URI another one. */
-function namedRun ({ operator, takes, variables }: Expression): Run {
-  const byKey = new Map(variables.map(variable => [variable.key, variable]))
-  return {
-    kind: 'run',
-    takes,
-    separator: operator.separator,
-    most: Infinity,
-    read (units) {
-      const found = new Map<Variable, string[]>()
-      for (const parameter of split(units, operator.separator)) {
-        const border = parameter.findIndex(({ key }) => key === '=')
-        const [name, value] = border === -1 ? [parameter, []] : [parameter.slice(0, border), parameter.slice(border + 1)]
-        const variable = byKey.get(name.map(({ key }) => key).join(''))
-        if (variable === undefined || value.length > variable.most || !isSafe(textOf(value), operator)) return undefined
-        const values = found.get(variable)
-        if (values === undefined) found.set(variable, [textOf(value)])
-        else if (!variable.exploded) return undefined
-        else values.push(textOf(value))
-      }
-      return [...found].map(([{ name, exploded }, values]) => [name, exploded ? values : values.join('')])
-    }
-  }
-}
-
-function textOf (units: readonly Unit[]): string {
-  return units.map(({ value }) => value).join('')
-}
-
-function split (units: readonly Unit[], separator: string | undefined): Unit[][] {
-  let item: Unit[] = []
-  const items = [item]
-  for (const unit of units) {
-    if (unit.key === separator) items.push(item = [])
-    else item.push(unit)
-  }
-  return items
-}
-
-const ROOTED = /^(?:[/\\]|[A-Za-z]:)/
-
-/** Whether a handler may join the value to a path; characters that it may not hold were refused before. What is in a query is no path. */
-function isSafe (value: string, { reserved, also }: Operator): boolean {
-  if (reserved) return !ROOTED.test(value) && !value.split(/[/?#]/).some(isDots)
-  return also.includes('/') || !isDots(value)
-}
-
-function walk (steps: readonly Step[], units: readonly Unit[]): Variables | undefined {
-  const tables = solve(steps, units)
-  const found: Record<string, string | string[]> = Object.create(null)
+function walk (first: Step, text: string): Variables | undefined {
+  const runs: { run: Run, part: string }[] = []
+  // From the first step on that the characters in front alone do not decide.
+  let tables: Map<Step, Ends> | undefined
   let at = 0
-  let next = 0
-  for (const [index, step] of steps.entries()) {
-    if (index < next) continue
+  let step = first
+  while (step.kind !== 'end') {
+    if (step.kind !== 'literal' && !step.isSure) tables ??= solve(step, text, at)
     if (step.kind === 'fork') {
-      if (tables.get(index + 1)?.[at] === undefined) next = step.skip
+      const isThere = tables === undefined ? text.startsWith(step.next.text, at) : tables.get(step.next)?.[at] !== 0
+      step = isThere ? step.next : step.skip
       continue
     }
-    const end = tables.get(index)?.[at]
-    // Only the first step can say so: it looked at all others.
-    if (end === undefined) return undefined
-    if (step.kind === 'run') {
-      const values = step.read(units.slice(at, end))
-      if (values === undefined) return undefined
-      for (const [name, value] of values) found[name] = value
-    }
+    const end = tables === undefined ? endOf(step, text, at) : tables.get(step)?.[at]
+    if (end === undefined || end === 0) return undefined
+    if (step.kind === 'run') runs.push({ run: step, part: text.slice(at, end) })
     at = end
+    step = step.next
+  }
+  return at === text.length ? read(runs) : undefined
+}
+
+function read (runs: readonly { run: Run, part: string }[]): Variables | undefined {
+  const found: Record<string, string | string[]> = Object.create(null)
+  for (const { run, part } of runs) {
+    const values = run.read(part)
+    if (values === undefined) return undefined
+    for (const [name, value] of values) found[name] = value
   }
   return found
 }
 
-/** The ends of each step, from the last to the first, so that nothing is ever tried twice. */
-function solve (steps: readonly Step[], units: readonly Unit[]): Map<number, Ends> {
-  const after = new Array<number | undefined>(units.length + 1)
-  after[units.length] = units.length
-  const tables = new Map<number, Ends>([[steps.length, after]])
-  steps.reduceRight((next, step, index) => {
-    const ends = endsOf(step, units, next, tables)
-    tables.set(index, ends)
+/** Where a step ends that can end in one place only; 0 when it cannot begin here. */
+function endOf (step: LiteralStep | Run, text: string, at: number): number {
+  if (step.kind === 'literal') return text.startsWith(step.text, at) ? at + step.text.length : 0
+  const { chars, separator, most } = step
+  let end = at
+  while (end < text.length && holds(chars, text.charCodeAt(end))) end++
+  const part = text.slice(at, end)
+  if (part === '' || isLonger(part, most)) return 0
+  const isBroken = separator !== '' && (part.startsWith(separator) || part.endsWith(separator) || part.includes(separator + separator))
+  return isBroken ? 0 : end
+}
+
+/** The ends of a step and all behind it, from the last to the first, so that nothing is ever tried twice. */
+function solve (first: Step, text: string, from: number): Map<Step, Ends> {
+  const tables = new Map<Step, Ends>()
+  const endsOf = (step: Step): Ends => {
+    const known = tables.get(step)
+    if (known !== undefined) return known
+    const ends = new Int32Array(text.length + 1)
+    tables.set(step, ends)
+    if (step.kind === 'end') ends[text.length] = text.length
+    else if (step.kind === 'run') fillRun(ends, step, { text, from, next: endsOf(step.next) })
+    else if (step.kind === 'fork') fillFork(ends, endsOf(step.next), endsOf(step.skip))
+    else fillLiteral(ends, step, { text, from, next: endsOf(step.next) })
     return ends
-  }, after)
+  }
+  endsOf(first)
   return tables
 }
 
-function endsOf (step: Step, units: readonly Unit[], next: Ends, tables: Map<number, Ends>): Ends {
-  if (step.kind === 'run') return runEnds(step, units, next)
-  if (step.kind === 'fork') {
-    const skipped = tables.get(step.skip)
-    return Array.from(next, (end, index) => end ?? skipped?.[index])
-  }
-  const { keys } = step
-  return Array.from(next, (_, index) => {
-    const end = index + keys.length
-    return next[end] !== undefined && keys.every((key, offset) => units[index + offset]?.key === key) ? end : undefined
-  })
+interface Rest {
+  readonly text: string
+  readonly from: number
+  readonly next: Ends
 }
 
-function runEnds ({ takes, separator, most }: Run, units: readonly Unit[], next: Ends): Ends {
-  // By position: the last one up to there where the run may end.
-  const last: number[] = []
-  for (let index = 0, found = 0; index <= units.length; index++) {
-    if (next[index] !== undefined && units[index - 1]?.key !== separator) found = index
-    last.push(found)
+function fillLiteral (ends: Ends, { text: literal }: LiteralStep, { text, from, next }: Rest): void {
+  for (let at = text.indexOf(literal, from); at !== -1; at = text.indexOf(literal, at + 1)) {
+    const end = at + literal.length
+    if (next[end] !== 0) ends[at] = end
   }
-  const ends = new Array<number | undefined>(units.length + 1)
-  units.reduceRight((stop, { key }, index) => {
-    const isSeparator = key === separator
-    if (isSeparator ? units[index - 1]?.key === separator : !takes(key)) return index
-    const end = last[Math.min(stop, index + most)]
-    if (!isSeparator && end !== undefined && end > index) ends[index] = end
-    return stop
-  }, units.length)
-  return ends
+}
+
+function fillFork (ends: Ends, there: Ends, skipped: Ends): void {
+  ends.set(skipped)
+  for (const [at, end] of there.entries()) {
+    if (end !== 0) ends[at] = end
+  }
+}
+
+function fillRun (ends: Ends, { chars, separator, most }: Run, { text, from, next }: Rest): void {
+  const border = separator === '' ? -1 : separator.charCodeAt(0)
+  // By position: the last one up to there where the run may end.
+  const last = new Int32Array(text.length + 1)
+  for (let at = from, found = 0; at <= text.length; at++) {
+    if (next[at] !== 0 && text.charCodeAt(at - 1) !== border) found = at
+    last[at] = found
+  }
+  let stop = text.length
+  // As far as `most` characters reach.
+  let limit = text.length
+  let room = most
+  for (let at = text.length - 1; at >= from; at--) {
+    const code = text.charCodeAt(at)
+    if (isLow(code)) at--
+    if (room > 0) room--
+    else limit -= isLow(text.charCodeAt(limit - 1)) ? 2 : 1
+    const isBorder = code === border
+    if (isBorder ? text.charCodeAt(at - 1) === border : !holds(chars, code)) stop = at
+    else if (!isBorder) {
+      const end = last[Math.min(stop, limit)]
+      if (end !== undefined && end > at) ends[at] = end
+    }
+  }
+}
+
+/** Whether it is the second half of a character, of which no URI holds only one. */
+function isLow (code: number): boolean {
+  return code >= 0xDC00 && code <= 0xDFFF
 }

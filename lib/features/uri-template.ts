@@ -1,6 +1,8 @@
-import { encodeValue } from './uri.ts'
+import { type DecodedUri, encodeValue, readUri } from './uri.ts'
 import { type Expression, isLiteral, type Part, parseTemplate, type Variable, variablesOf } from './uri-expression.ts'
 import { compileMatcher, type Matcher } from './uri-match.ts'
+
+const MAX_LENGTH = 65_536
 
 /** The values of a template's variables, by name. It has no prototype, and no member for what is missing in the URI. */
 export type Variables = Readonly<Record<string, string | readonly string[] | undefined>>
@@ -42,10 +44,14 @@ export class UriTemplate {
    * - A triplet in a value (`%252e` gives `%2e`) is one that `{+x}` and `{#x}` write as it is: only there does `expand` give another URI.
    * - Parameters after `;`, `?` and `&` come in any order, each once unless exploded.
    *
-   * Takes time and memory by the length of the URI times that of the template: check the length first. Beyond 65,536 characters nothing matches.
+   * Takes time by the length of the URI, and where a border could be in several places time and memory by that times the
+   * length of the template: check the length first. Beyond 65,536 characters nothing matches.
+   * For many templates, decode the URI once with `readUri`.
    */
-  match (uri: string): Variables | undefined {
-    return uri.startsWith(this.#scheme) ? this.#matcher(uri) : undefined
+  match (uri: string | DecodedUri): Variables | undefined {
+    const given = typeof uri === 'string' ? uri : uri.uri
+    if (given.length > MAX_LENGTH || !given.startsWith(this.#scheme)) return undefined
+    return this.#matcher(typeof uri === 'string' ? readUri(uri).text : uri.text)
   }
 }
 

@@ -1,33 +1,55 @@
 import { errorCodes } from '../errors.ts'
 
-/** One character of a URI, raw or percent-encoded. */
-export interface Unit {
-  /** What it stands for, decoded once. */
-  readonly value: string
-  /** What it is compared by: `a` and `%61` are the same, `/` and `%2F` are not. */
-  readonly key: string
+/** A URI (or a part of one) that was percent-decoded once, and can be looked at many times. */
+export interface DecodedUri {
+  /** As it was given. */
+  readonly uri: string
+  /**
+   * One character for each of its own. `a` and `%61` are the same, `/` and `%2F` are not: for an encoded character that is
+   * not unreserved stands one of `ENCODED`. Empty when it cannot be read.
+   */
+  readonly text: string
+  /** Why it cannot be read. */
+  readonly fault: string | undefined
 }
 
-const RUNS = /(?:%[\da-fA-F]{2})+|[^]/gu
+// ASCII that is not unreserved (RFC 3986, section 2.3): encoded, it is not the same as raw.
+const RESERVED = ' !"#$%&\'()*+,/:;<=>?@[\\]^`{|}'
+/** What stands for encoded reserved characters: control characters, of which no URI may hold any. */
+export const ENCODED = String.fromCharCode(...Array.from(RESERVED, (_, index) => index))
+
+const TRIPLETS = /%[0-7][\da-f]|(?:%[89a-f][\da-f])+|%/gi
 const LONE_SURROGATE = /\p{Cs}/u
 const CONTROL = /\p{Cc}/u
+const CONTROLS = /\p{Cc}/gu
 const SCHEME = /^[a-z][a-z0-9+.-]*:/i
-// ASCII that is not unreserved (RFC 3986, section 2.3): encoded, it is not the same as raw.
-const RESERVED = /^[^\w.~\u0080-\u{10FFFF}-]$/u
 
-/** The characters of a text in the alphabet of URIs, or the reason why it cannot be read. Takes time by its length. */
-export function readUnits (text: string): Unit[] | string {
-  if (LONE_SURROGATE.test(text)) return 'it holds a lone surrogate'
-  const units: Unit[] = []
-  for (const run of text.match(RUNS) ?? []) {
-    if (run === '%') return 'its percent-encoding is malformed'
-    const encoded = run.startsWith('%')
-    const decoded = encoded ? decode(run) : run
-    if (decoded === undefined) return 'its percent-encoded bytes are not UTF-8'
-    if (CONTROL.test(decoded)) return 'it holds a control character'
-    for (const value of decoded) units.push({ value, key: encoded && RESERVED.test(value) ? encodeChar(value) : value })
+const HAS_CONTROL = 'it holds a control character'
+const NOT_UTF8 = 'its percent-encoded bytes are not UTF-8'
+
+// By its code, what an encoded character of ASCII is read as; undefined for a control character.
+const ascii = Array.from({ length: 128 }, (_, code) => {
+  const char = String.fromCharCode(code)
+  return CONTROL.test(char) ? undefined : ENCODED[RESERVED.indexOf(char)] ?? char
+})
+
+/** Decodes a URI or a part of one. Takes time by its length. */
+export function readUri (uri: string): DecodedUri {
+  let fault: string | undefined
+  const refuse = (reason: string): string => {
+    fault ??= reason
+    return ''
   }
-  return units
+  if (LONE_SURROGATE.test(uri)) refuse('it holds a lone surrogate')
+  else if (CONTROL.test(uri)) refuse(HAS_CONTROL)
+  const text = uri.replace(TRIPLETS, triplets => {
+    if (triplets === '%') return refuse('its percent-encoding is malformed')
+    if (triplets.length === 3) return ascii[parseInt(triplets.slice(1), 16)] ?? refuse(triplets < '%8' ? HAS_CONTROL : NOT_UTF8)
+    const decoded = decode(triplets)
+    if (decoded === undefined) return refuse(NOT_UTF8)
+    return CONTROL.test(decoded) ? refuse(HAS_CONTROL) : decoded
+  })
+  return { uri, text: fault === undefined ? text : '', fault }
 }
 
 function decode (encoded: string): string | undefined {
@@ -36,6 +58,11 @@ function decode (encoded: string): string | undefined {
   } catch {
     return undefined
   }
+}
+
+/** What (a part of) the text of a decoded URI says. */
+export function valueOf (text: string): string {
+  return text.replace(CONTROLS, char => RESERVED.charAt(char.charCodeAt(0)))
 }
 
 /** `encodeURIComponent` leaves some reserved characters raw. */
@@ -67,13 +94,13 @@ export function checkUri (uri: unknown, maxLength: number): string {
   if (typeof uri !== 'string') throw refuse('it must be a string')
   if (uri === '') throw refuse('it is empty')
   if (uri.length > maxLength) throw refuse(`it is longer than ${maxLength} characters`)
-  const units = readUnits(uri)
-  if (typeof units === 'string') throw refuse(units)
+  const { text, fault } = readUri(uri)
+  if (fault !== undefined) throw refuse(fault)
   if (uri.includes(' ')) throw refuse('it holds a space')
   if (!SCHEME.test(uri)) throw refuse('it has no scheme')
-  if (units.some(({ value }) => value === '\\')) throw refuse('it holds a backslash')
   // A query and a fragment begin a part as well; encoded, `?` and `#` belong to the segment.
-  const parts = units.map(({ key, value }) => key === '?' || key === '#' ? '/' : value).join('').replace(SCHEME, '').split('/')
-  if (parts.some(isDots)) throw refuse('it holds a dot segment')
+  const path = valueOf(text.replace(/[?#]/g, '/'))
+  if (path.includes('\\')) throw refuse('it holds a backslash')
+  if (path.replace(SCHEME, '').split('/').some(isDots)) throw refuse('it holds a dot segment')
   return uri
 }
