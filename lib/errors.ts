@@ -38,6 +38,7 @@ const catalogue = {
   FST_MCP_UNAUTHORIZED: ['Authentication is required: send `Authorization: Bearer <token>`', 401, TRANSPORT],
   FST_MCP_TOKEN_INVALID: ['The bearer token is not valid', 401, TRANSPORT],
   FST_MCP_PRINCIPAL_INVALID: ['`auth.verify` must give a principal with a non-empty string `id` and, if any, a string `issuer`, or null', 500, INTERNAL],
+  FST_MCP_AUTH_UNAVAILABLE: ['The identity provider cannot be reached', 503, TRANSPORT],
 
   // What HTTP may carry
   FST_MCP_METHOD_NOT_ALLOWED: ['HTTP method %s is not allowed here', 405, TRANSPORT],

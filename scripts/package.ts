@@ -12,6 +12,8 @@ import { promisify } from 'node:util'
 const root = join(import.meta.dirname, '..')
 const bin = (name: string) => join(root, 'node_modules/.bin', name)
 const exported = ['ToolError', 'default', 'errorCodes', 'mcp', 'memoryStore']
+// Entry points beside the main one, and what they export.
+const beside = new Map([['introspection', 'introspection'], ['jwt', 'jwt']])
 
 let passed = 0
 let failed = 0
@@ -52,7 +54,8 @@ try {
     const [packed] = JSON.parse(await run(root, 'npm', 'pack', '--json', '--ignore-scripts', '--pack-destination', temp))
     tarball = join(temp, packed.filename)
     const paths: string[] = packed.files.map((file: { path: string }) => file.path)
-    for (const path of ['dist/index.js', 'dist/index.d.ts', 'lib/index.ts', 'README.md', 'LICENSE']) {
+    const entries = ['index', ...beside.keys()].flatMap(name => [`dist/${name}.js`, `dist/${name}.d.ts`, `lib/${name}.ts`])
+    for (const path of [...entries, 'README.md', 'LICENSE']) {
       assert(paths.includes(path), `${path} is not in the tarball`)
     }
   })
@@ -60,15 +63,24 @@ try {
   await check('attw', async () => { await run(root, bin('attw'), tarball, '--profile', 'esm-only', '--no-emoji', '--no-color') })
   await check('install', async () => {
     const { devDependencies } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
-    const beside = ['fastify', 'zod', '@types/node'].map(name => devDependencies[name] ? `${name}@${devDependencies[name]}` : name)
+    const others = ['fastify', 'zod', '@types/node'].map(name => devDependencies[name] ? `${name}@${devDependencies[name]}` : name)
     await writeFile(join(app, 'package.json'), '{ "private": true }')
-    await run(app, 'npm', 'install', '--prefer-offline', '--no-audit', '--no-fund', tarball, ...beside)
+    await run(app, 'npm', 'install', '--prefer-offline', '--no-audit', '--no-fund', tarball, ...others)
   })
   await check('import', async () => {
     await loads("import * as mcp from 'fastify-mcp-sse'", 'module')
   })
   await check('require', async () => {
     await loads("const mcp = require('fastify-mcp-sse')", 'commonjs')
+  })
+  await check('without jose', async () => {
+    await loadsEntry('introspection')
+    await assert.rejects(loadsEntry('jwt'), /jose/)
+  })
+  await check('with jose', async () => {
+    const { devDependencies } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
+    await run(app, 'npm', 'install', '--prefer-offline', '--no-audit', '--no-fund', `jose@${devDependencies.jose}`)
+    for (const name of beside.keys()) await loadsEntry(name)
   })
   await check('types', async () => { await typechecks() })
   await check('README server', async () => { await serves() })
@@ -86,6 +98,11 @@ async function loads (line: string, type: string): Promise<void> {
   assert.deepEqual(kinds, ['function', 'function'])
 }
 
+async function loadsEntry (name: string): Promise<void> {
+  const line = `import * as entry from 'fastify-mcp-sse/${name}'\nconsole.log(JSON.stringify(Object.keys(entry)))`
+  assert.deepEqual(JSON.parse(await run(app, process.execPath, '--input-type=module', '--eval', line)), [beside.get(name)])
+}
+
 async function typechecks (): Promise<void> {
   const body = `
 const app = Fastify()
@@ -97,7 +114,10 @@ app.mcp.tool('hello', { input: z.object({ name: z.string() }) }, async function 
 })
 throw new ToolError('x')
 `
-  const esm = "import Fastify from 'fastify'\nimport { z } from 'zod'\nimport mcp, { ToolError } from 'fastify-mcp-sse'\n"
+  const esm = "import Fastify from 'fastify'\nimport { z } from 'zod'\nimport mcp, { ToolError } from 'fastify-mcp-sse'\n" +
+    "import { introspection } from 'fastify-mcp-sse/introspection'\nimport { jwt } from 'fastify-mcp-sse/jwt'\n" +
+    "await Fastify().register(mcp, { auth: { verify: jwt({ issuer: 'https://a.example', audience: 'https://b.example' }) } })\n" +
+    "await Fastify().register(mcp, { auth: { verify: introspection({ url: 'https://a.example', clientId: 'a', clientSecret: 'b' }) } })\n"
   const cjs = "import Fastify = require('fastify')\nimport zod = require('zod')\nimport pack = require('fastify-mcp-sse')\n" +
     'const { z } = zod\nconst { mcp, ToolError } = pack\n'
   const required = "import { createRequire } from 'node:module'\n" +

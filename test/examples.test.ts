@@ -424,3 +424,32 @@ for (const [name, read] of Object.entries(readers)) {
     })
   })
 }
+
+t.test('bearer asks for a token, and knows the build by its own and people by a JWT', async t => {
+  const child = await startChild(t, 'examples/bearer.ts')
+  const [, build = '', ada = ''] = /the build's token:\n(\S+)\n.+:\n(\S+)\n/.exec(child.output()) ?? []
+  const reader = async (token: string): Promise<Client> => {
+    const client = new Client({ name: 'test', version: '1.0.0' }, { versionNegotiation: { mode: 'auto' } })
+    t.teardown(() => client.close())
+    const requestInit = { headers: { authorization: `Bearer ${token}` } }
+    await client.connect(new StreamableHTTPClientTransport(new URL('/mcp', child.url), { requestInit }))
+    return client
+  }
+  const names = async (client: Client): Promise<string[]> => (await client.listTools()).tools.map(({ name }) => name).sort()
+  const said = async (client: Client): Promise<string> => textOf(await call(client, 'whoami', {}).result)
+
+  const robot = await reader(build)
+  t.equal(await said(robot), 'build, known to this server, may read')
+  t.strictSame(await names(robot), ['whoami'])
+  const person = await reader(ada)
+  t.match(await said(person), /^ada, known to http:\/\/127\.0\.0\.1:\d+, may read and write$/)
+  t.strictSame(await names(person), ['whoami', 'write'])
+
+  const challenges: [headers: Record<string, string>, challenge: string][] = [
+    [{}, 'Bearer'], [{ authorization: `Bearer ${ada}x` }, 'Bearer error="invalid_token"']
+  ]
+  for (const [headers, challenge] of challenges) {
+    const ping = { method: 'POST', headers, body: { jsonrpc: '2.0', id: 1, method: 'ping' } }
+    t.match(await send(child.url, '/mcp', ping), { status: 401, headers: { 'www-authenticate': challenge } })
+  }
+})

@@ -16,6 +16,10 @@ const arrows: Record<string, string[]> = {
   tools: [],
   sse: [],
   store: [],
+  // Entry points of their own, and what the two share.
+  jwt: ['identity'],
+  introspection: ['identity'],
+  identity: [],
   errors: []
 }
 

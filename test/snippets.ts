@@ -65,7 +65,7 @@ const PROVIDED_IMPORTS: Record<keyof typeof PROVIDED, string> = {
 /** A fragment as a module of its own, as the type checker reads it. */
 export function moduleOf (snippet: Snippet): string {
   if (isProgram(snippet)) return snippet.code
-  const imports = Object.entries(PROVIDED_IMPORTS).filter(([name]) => !new RegExp(`import .*\\b${name}\\b`).test(snippet.code))
+  const imports = Object.entries(PROVIDED_IMPORTS).filter(([name]) => !new RegExp(`import .*\\b${name}\\b.* from`).test(snippet.code))
   return `${imports.map(([, line]) => line).join('\n')}\ndeclare const app: import('fastify').FastifyInstance\n${snippet.code}\nexport {}\n`
 }
 
@@ -182,7 +182,7 @@ export class Page {
   async #fragment (code: string): Promise<undefined> {
     const imports = code.match(/^import .+$/gm) ?? []
     const body = code.replace(/^import .+$/gm, '').replaceAll('http://localhost:3000', this.#url ?? '')
-    const names = Object.keys(PROVIDED).filter(name => !imports.some(line => new RegExp(`\\b${name}\\b`).test(line)))
+    const names = Object.keys(PROVIDED).filter(name => !imports.some(line => new RegExp(`\\b${name}\\b.* from`).test(line)))
     const source = `${imports.join('\n')}\nexport default async ({ app, console, process, ${names.join(', ')} }) => {\n${body}\n}\n`
     const file = join(this.#folder, `fragment${++this.#count}.mjs`)
     const compilerOptions = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true }

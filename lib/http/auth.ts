@@ -24,11 +24,11 @@ interface TokenOptions {
 
 export interface AuthOptions {
   tokens?: TokenOptions[]
-  /** The principal of a token, or null (undefined, false) when it is not valid. A throw is a 500, not a 401. */
+  /** The principal of a token, or null (undefined, false) when it is not valid. A throw is no 401: 503 for FST_MCP_AUTH_UNAVAILABLE, else 500. */
   verify?: (token: string, request: FastifyRequest) => Awaitable<Principal | null | undefined | false>
 }
 
-/** Finds the principal of a request. Throws FST_MCP_UNAUTHORIZED and FST_MCP_TOKEN_INVALID. */
+/** Finds the principal of a request. Throws FST_MCP_UNAUTHORIZED, FST_MCP_TOKEN_INVALID and FST_MCP_AUTH_UNAVAILABLE. */
 export type Authenticate = (request: FastifyRequest) => Awaitable<Principal | null>
 
 const BEARER = /^Bearer +([\w.~+/-]+=*)$/i
@@ -64,7 +64,10 @@ function hash (token: string): Buffer {
 
 /** What `verify` throws is no refusal, whatever it is: an identity provider that is down must not look like a wrong token. */
 function ask (verify: NonNullable<AuthOptions['verify']>, token: string, request: FastifyRequest): Awaitable<Principal> {
-  const fail = (error: unknown): never => { throw new errorCodes.FST_MCP_INTERNAL({ cause: readable(error) }) }
+  const fail = (error: unknown): never => {
+    const cause = readable(error)
+    throw isUnavailable(cause) ? cause : new errorCodes.FST_MCP_INTERNAL({ cause })
+  }
   let principal: ReturnType<typeof verify>
   try {
     principal = verify(token, request)
@@ -72,6 +75,15 @@ function ask (verify: NonNullable<AuthOptions['verify']>, token: string, request
     return fail(error)
   }
   return principal instanceof Promise ? principal.then(accept, fail) : accept(principal)
+}
+
+function isUnavailable (error: unknown): boolean {
+  try {
+    return error instanceof Error && error instanceof errorCodes.FST_MCP_AUTH_UNAVAILABLE
+  } catch {
+    // A Proxy that says no to a symbol.
+    return false
+  }
 }
 
 function accept (principal: Principal | null | undefined | false): Principal {

@@ -1,0 +1,39 @@
+import { z } from 'zod'
+import { errorCodes } from '../errors.ts'
+import type { ClaimsReader } from './claims.ts'
+import { isTrusted } from './remote.ts'
+
+const MAX_TIMER = 2_147_483_647
+
+const isName = (value: unknown): boolean => typeof value === 'string' && value !== ''
+const isNames = (value: unknown): boolean => isName(value) || (Array.isArray(value) && value.length > 0 && value.every(isName))
+const isFunction = (value: unknown): boolean => typeof value === 'function'
+
+export const ms = (minimum: number) => z.int().min(minimum).max(MAX_TIMER)
+export const names = z.custom<string | string[]>(isNames, 'must be a string, or several')
+// RFC 8707, section 2: the identifier of a resource has no fragment.
+export const audience = z.custom<string | string[]>(value => isNames(value) && ![value].flat().some(name => String(name).includes('#')), 'must be a URI without a fragment, or several')
+export const trustedUrl = z.string().refine(isTrusted, 'must be an https URL without a password, or http on loopback')
+export const scopes = z.custom<ClaimsReader['scopes']>(isFunction, 'must be a function').optional()
+export const principal = z.custom<ClaimsReader['principal']>(isFunction, 'must be a function').optional()
+
+const SECRETS = new Set<unknown>(['key', 'jwks', 'clientId', 'clientSecret'])
+
+/** Fills in the defaults of a copy. Throws FST_MCP_OPTION_INVALID, which quotes the name, and the value where it is no secret. */
+export function settle<S extends z.ZodType> (name: string, schema: S, given: unknown): z.output<S> {
+  const parsed = schema.safeParse(given)
+  if (parsed.success) return parsed.data
+  throw invalid(parsed.error.issues.map(issue => describe(name, issue, given)).join('; '))
+}
+
+export function invalid (what: string): Error {
+  return new errorCodes.FST_MCP_OPTION_INVALID(what)
+}
+
+function describe (name: string, issue: z.core.$ZodIssue, given: unknown): string {
+  if (issue.code === 'unrecognized_keys') return `\`${[name, ...issue.path, issue.keys[0]].join('.')}\` is not an option`
+  const value = issue.path.reduce<unknown>((object, key) => Reflect.get(Object(object), key), given)
+  // A URL may carry a password.
+  const isShown = !SECRETS.has(issue.path[0]) && ['string', 'number', 'undefined'].includes(typeof value) && !String(value).includes('@')
+  return `\`${[name, ...issue.path].join('.')}\` ${issue.message}${isShown ? `, got ${JSON.stringify(value)}` : ''}`
+}
