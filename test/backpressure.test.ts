@@ -133,7 +133,8 @@ t.test('a hundred clients that do not read cost what node:http costs and their b
 
   const path = join(folder, 'raw')
   const { written } = await rawServer(t, frameOf(1_000, message), path)
-  const floor = await cost(() => DeafClient.ask(path, '/'), written)
+  // What the collector finds meanwhile can be more than what is taken.
+  const floor = Math.max(0, await cost(() => DeafClient.ask(path, '/'), written))
 
   // The log keeps 262,144 characters of frames for each session, and a record for each frame.
   for (const [transport, log] of [['stateless', 0], ['2025-11-25', 327_680]] as const) {

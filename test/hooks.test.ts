@@ -43,7 +43,7 @@ for (const era of ERAS) {
       t.equal(call?.target, target)
       t.equal(call?.request.method, 'POST')
       t.equal(call?.signal.aborted, false)
-      t.equal(call?.session?.transport, era === 'http+sse' ? 'sse' : revisionOf(era) === '2026-07-28' || era === 'sessionless' ? undefined : 'http')
+      t.equal(call?.session?.transport, era === 'http+sse' ? era : revisionOf(era) === '2026-07-28' || era === 'sessionless' ? undefined : 'streamable-http')
       t.ok(Number.isInteger(call?.id))
       t.equal(results.length, 1)
       if (key !== 'resourceTemplates') t.strictSame(results, [[method, key]])

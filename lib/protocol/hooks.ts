@@ -76,8 +76,6 @@ export class Hooks {
     const hooks = [...this.#hooks]
     try {
       for (const { onCall } of hooks) await this.#wait(call, onCall?.(info))
-      // It may have ended while a hook took its time.
-      if (call.reason !== undefined) throw call.reason
     } catch (thrown) {
       const error = readable(thrown)
       await this.#tellError(hooks, call, info, error)
