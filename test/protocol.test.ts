@@ -412,9 +412,9 @@ t.test('over HTTP+SSE a client is served before and without `initialize`, as one
   app.mcp.tool('who', {}, (_args, { session, revision }) => JSON.stringify({ revision, capabilities: session?.capabilities, transport: session?.transport }))
   const base = await listen(app)
   const sse = await SseClient.open(base)
-  t.match(await sse.call('who'), { result: { content: [{ text: '{"revision":"2024-11-05","capabilities":null,"transport":"sse"}' }] } })
+  t.match(await sse.call('who'), { result: { content: [{ text: '{"revision":"2024-11-05","capabilities":null,"transport":"http+sse"}' }] } })
   await sse.request('initialize', { protocolVersion: LATEST, capabilities: { roots: {} } })
-  t.match(await sse.call('who'), { result: { content: [{ text: `{"revision":"${LATEST}","capabilities":{"roots":{}},"transport":"sse"}` }] } })
+  t.match(await sse.call('who'), { result: { content: [{ text: `{"revision":"${LATEST}","capabilities":{"roots":{}},"transport":"http+sse"}` }] } })
   await sse.close()
 })
 
@@ -485,9 +485,9 @@ t.test('a call that is cancelled while its arguments are validated gets no answe
   t.strictSame(started, [])
 })
 
-t.test('a listing that JSON cannot say is an error of the server, not of the connection', async t => {
+t.test('a result that JSON cannot say is an error of the server, not of the connection', async t => {
   const app = await createApp(t)
-  app.mcp.tool('odd', { _meta: { n: 1n } }, () => 'x')
+  app.mcp.use({ onResult: ({ method }) => method === 'tools/list' ? { tools: [], n: 1n } : undefined })
   const client = await Client.connect(app)
   t.match(await client.request('tools/list'), { error: { code: -32603, message: 'Internal error', data: { code: 'FST_MCP_INTERNAL' } } })
   t.match(await client.request('ping'), { result: {} })

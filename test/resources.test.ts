@@ -396,7 +396,7 @@ t.test('a reader knows its URI, its variables and its caller, and reports and lo
   })
   const client = await peer('bob')
   const { result } = await client.request('resources/read', { uri: 'who://me?tags=a&tags=b' })
-  t.same(JSON.parse(result.contents[0].text), [{ name: 'me', tags: ['a', 'b'] }, 'who://me?tags=a&tags=b', 'bob', '2025-11-25', 'POST', 'http'])
+  t.same(JSON.parse(result.contents[0].text), [{ name: 'me', tags: ['a', 'b'] }, 'who://me?tags=a&tags=b', 'bob', '2025-11-25', 'POST', 'streamable-http'])
 })
 
 t.test('a resource of its own goes before a template, and of templates the first by name', async t => {

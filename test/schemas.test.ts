@@ -197,7 +197,7 @@ t.test('a schema that cannot be used is refused when the tool is registered', as
     [{ type: 'object', properties: { a: { $ref: '#/nowhere' } } }, /can't resolve reference/],
     [{ type: 'object', properties: { a: { $ref: 'https://example.com/s.json' } } }, /can't resolve reference/],
     [{ $schema: 'https://json-schema.org/draft/2019-09/schema', type: 'object' }, /is not served; served: /],
-    [v.object({ a: v.string() }), /valibot gives no JSON Schema here; wrap it \(Valibot: toStandardJsonSchema\) or pass a JSON Schema$/],
+    [v.object({ a: v.string() }), /valibot gives no JSON Schema here; wrap it \(Valibot: toStandardJsonSchema\), or pass a JSON Schema$/],
     [z.object({ when: z.date() }), /Date cannot be represented/]
   ]
   for (const [schema, says] of bad) {

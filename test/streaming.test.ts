@@ -329,7 +329,7 @@ t.test('the context of a handler', async t => {
   })
   const client = await peer()
   const { answer } = await client.start('look')
-  t.match((await answer()).result, { content: [{ text: '[false,"2024-11-05",null,"sse","POST"]' }] })
+  t.match((await answer()).result, { content: [{ text: '[false,"2024-11-05",null,"http+sse","POST"]' }] })
   t.equal(context?.progress(1), false, 'after the answer nothing is sent')
   t.equal(context?.log.emergency('?'), false)
   t.equal(context?.closeStream(), false)
