@@ -549,7 +549,7 @@ t.test('an argument that a tool wants in a header must be there, and be the same
   t.match(await call('plain', { region: 'eu', where: { dry: true } }, { 'mcp-param-region': 'eu', 'mcp-param-dry-run': 'true' }), { status: 200 })
   t.match(await call('plain', { region: 'eu', where: { dry: true } }, { 'mcp-param-region': 'eu', 'mcp-param-dry-run': 'True' }), refused)
   t.match(await call('plain', { region: 7 }, { 'mcp-param-region': '7' }), refused, 'a value of another type equals no header')
-  t.match(await call('plain', { region: 7 }), { status: 200, messages: [{ result: { isError: true } }] }, 'and is else the schema\'s to refuse')
+  t.match(await call('plain', { region: 7 }, {}), { status: 200, messages: [{ result: { isError: true } }] }, 'and is else the schema\'s to refuse')
   const session = await Client.connect(app)
   t.match(await session.call('plain', { region: 'eu' }), { result: { content: [{ text: '{"region":"eu"}' }] } }, 'a session needs no such header')
 })
