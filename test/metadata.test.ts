@@ -138,7 +138,7 @@ t.test('two servers that would answer with different metadata at one place end t
     const app = Fastify()
     t.after(() => app.close().catch(() => {}))
     for (const [index, auth] of pair.entries()) app.register(async scope => { await scope.register(mcp, { prefix: `/${index}`, auth }) })
-    await t.rejects(app.ready(), { code: 'FST_MCP_OPTION_INVALID', message: /`auth\.resource` must differ between servers.*is taken$/ })
+    await t.rejects(Promise.resolve(app.ready()), { code: 'FST_MCP_OPTION_INVALID', message: /`auth\.resource` must differ between servers.*is taken$/ })
   }
 })
 
