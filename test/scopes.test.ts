@@ -65,7 +65,9 @@ const subscribe: [method: string, params: object] = ['resources/subscribe', { ur
 type Connect = (app: FastifyInstance, token: string) => Promise<AnyClient>
 
 const eras: Record<string, Connect> = {
-  ...Object.fromEntries(REVISIONS.slice(1).map((revision): [string, Connect] => [revision, (app, token) => Client.connect(app, { revision, ...as(token) })])),
+  ...Object.fromEntries(REVISIONS.slice(1).map((revision): [string, Connect] => {
+    return [revision, (app, token) => Client.connect(app, { revision, ...as(token) })]
+  })),
   '2026-07-28': async (app, token) => new StatelessClient(app, as(token))
 }
 
@@ -96,7 +98,8 @@ for (const [revision, connect] of Object.entries(eras)) {
       t.match(await reader.call(name), { error: { message: `Tool "${name}" is not known` } })
     }
     for (const [method, params] of [
-      ['tools/call', {}], ['prompts/get', {}], ['prompts/get', { name: 'missing' }], ['resources/read', {}],
+      ['tools/call', {}],
+      ['prompts/get', {}], ['prompts/get', { name: 'missing' }], ['resources/read', {}],
       ['resources/read', { uri: 'docs://missing' }],
       ['completion/complete', {}], ['completion/complete', { ref: { type: 'ref/resource' } }], ['completion/complete', { ref: { type: 'ref/prompt' } }]
     ] as const) {
@@ -204,6 +207,14 @@ t.test('scopes that are no list are none, and a verifier may take its time', asy
   }
   const { app } = await serve(t, { auth: { verify: async () => ({ id: 'ada', scopes: ['docs:read', 'docs:write'] }) } })
   t.ok((await new StatelessClient(app, as('other')).call('write')).result)
+})
+
+t.test('what needs scopes is never shared between users', async t => {
+  const { app } = await serve(t, { cache: { ttl: 5, scope: 'public' } })
+  const writer = new StatelessClient(app, as('writer'))
+  t.match(await writer.request('resources/read', { uri: 'docs://free' }), { result: { cacheScope: 'public' } })
+  for (const uri of ['docs://secret', 'docs://pages/1']) t.match(await writer.request('resources/read', { uri }), { result: { cacheScope: 'private' } }, uri)
+  t.match(await writer.request('tools/list'), { result: { cacheScope: 'public' } }, 'everybody is listed the same')
 })
 
 t.test('servers of one app ask for their own scopes', async t => {
