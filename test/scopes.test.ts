@@ -214,7 +214,7 @@ t.test('what needs scopes is never shared between users', async t => {
   const writer = new StatelessClient(app, as('writer'))
   t.match(await writer.request('resources/read', { uri: 'docs://free' }), { result: { cacheScope: 'public' } })
   for (const uri of ['docs://secret', 'docs://pages/1']) t.match(await writer.request('resources/read', { uri }), { result: { cacheScope: 'private' } }, uri)
-  t.match(await writer.request('tools/list'), { result: { cacheScope: 'public' } }, 'everybody is listed the same')
+  t.match(await writer.request('resources/templates/list'), { result: { cacheScope: 'public' } }, 'everybody is listed the same')
 })
 
 t.test('servers of one app ask for their own scopes', async t => {
