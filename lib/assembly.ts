@@ -10,6 +10,7 @@ import { Cursors } from './features/cursor.ts'
 import { Prompts } from './features/prompts.ts'
 import type { ListName } from './features/registry.ts'
 import { Resources } from './features/resources.ts'
+import { Scopes } from './features/scopes.ts'
 import { type IsSeen, Subscriptions } from './features/subscriptions.ts'
 import { Tools } from './features/tools.ts'
 import type { Principal } from './http/auth.ts'
@@ -18,6 +19,7 @@ import type { ResolvedOptions } from './options.ts'
 import { Hooks } from './protocol/hooks.ts'
 import { CallsInProgress } from './protocol/in-progress.ts'
 import { createSessionMethods, createStandaloneMethods, type Offered } from './protocol/methods.ts'
+import { createScopeCheck } from './protocol/needs.ts'
 import { Questions } from './protocol/questions.ts'
 import { randomKey, Seal } from './protocol/seal.ts'
 import { StreamPool } from './sse/pool.ts'
@@ -32,6 +34,7 @@ export interface Server extends McpParts {
   /** Null in stateless mode. */
   readonly sessions: SessionHost | null
   readonly listeners: Listeners
+  readonly scopes: Scopes
   readonly stateless: Stateless
   readonly streamable: Streamable
   /** Null when HTTP+SSE is off. */
@@ -54,6 +57,7 @@ export function createServer (options: ResolvedOptions, scopePrefix: string, log
   const questions = new Questions(ask.timeout)
   const offered = createOffered(options, subscriptions, sessions, log)
   const { tools, prompts, resources } = offered
+  const scopes = new Scopes(options.auth || {})
 
   const identity = identityOf(options)
   const complete = completer(identity)
@@ -65,6 +69,7 @@ export function createServer (options: ResolvedOptions, scopePrefix: string, log
     desk: sessionDesk,
     questions,
     inquiryOf: sessionInquiries(questions),
+    checkScopes: createScopeCheck(offered, scopes, options.subscriptions.uris),
     sessions,
     pool,
     calls,
@@ -98,6 +103,7 @@ export function createServer (options: ResolvedOptions, scopePrefix: string, log
     store,
     sessions,
     listeners,
+    scopes,
     stateless,
     streamable: new Streamable(served),
     httpSse: sessions === null ? null : new HttpSse(served, sessions),
@@ -133,7 +139,10 @@ function createOffered (options: ResolvedOptions, subscriptions: Subscriptions, 
   const [first = `${name} ${version}`, ...others] = ask.keys ?? []
   const cursors = new Cursors([first, ...others])
   const onError = (err: unknown): void => logSafely(log, err, '`visible` failed, and so hid what it belongs to')
-  const registry = (list: ListName) => ({ cursors, pageSize, onError, onChange: (isSeen: IsSeen) => subscriptions.listChanged(list, isSeen) })
+  const hasAuth = Boolean(options.auth)
+  const registry = (list: ListName) => ({
+    cursors, pageSize, hasAuth, onError, onChange: (isSeen: IsSeen) => subscriptions.listChanged(list, isSeen)
+  })
   const resources: Resources = new Resources(limits, {
     ...registry('resources'),
     maxUri: options.limits.uri,

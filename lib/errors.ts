@@ -37,6 +37,7 @@ const catalogue = {
   FST_MCP_ORIGIN_FORBIDDEN: ['Origin "%s" is not allowed here; name it in the option `origins`', 403, TRANSPORT],
   FST_MCP_UNAUTHORIZED: ['Authentication is required: send `Authorization: Bearer <token>`', 401, TRANSPORT],
   FST_MCP_TOKEN_INVALID: ['The bearer token is not valid', 401, TRANSPORT],
+  FST_MCP_SCOPE_INSUFFICIENT: ['The token lacks the scope %s', 403, TRANSPORT],
   FST_MCP_PRINCIPAL_INVALID: ['`auth.verify` must give a principal with a non-empty string `id` and, if any, a string `issuer`, or null', 500, INTERNAL],
   FST_MCP_AUTH_UNAVAILABLE: ['The identity provider cannot be reached', 503, TRANSPORT],
 

@@ -2,8 +2,10 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { errorCodes } from './errors.ts'
 import { OpenResponses } from './http/answer.ts'
-import { createAuthenticate } from './http/auth.ts'
+import { createAuthenticate, withScopes } from './http/auth.ts'
+import { createChallenge } from './http/challenge.ts'
 import { createGuard } from './http/guard.ts'
+import { createMetadata, registerMetadata } from './http/metadata.ts'
 import { registerRoutes, type RequestMcp } from './http/routes.ts'
 import { Mcp } from './mcp.ts'
 import { type McpOptions, resolveOptions } from './options.ts'
@@ -27,7 +29,8 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
   if (Object.hasOwn(app, 'mcp')) throw new errorCodes.FST_MCP_ALREADY_REGISTERED()
   const { prefix, paths, auth, hosts, origins, streams, limits } = options
   const server = createServer(options, app.prefix, app.log)
-  const { pool, sessions, stateless, streamable, httpSse } = server
+  const { pool, sessions, stateless, streamable, httpSse, scopes } = server
+  const metadata = createMetadata(auth || {}, app.prefix)
   const responses = new OpenResponses()
   const freshSockets = FreshSockets.of(app.server)
 
@@ -39,7 +42,8 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
     limits,
     openAfter: streams.openAfter,
     guard: createGuard({ loopbackOnly: auth === undefined, authenticated: Boolean(auth), hosts, origins }),
-    authenticate: createAuthenticate(auth),
+    authenticate: withScopes(createAuthenticate(auth), scopes),
+    challenge: createChallenge({ metadata: metadata?.url, scopes: (auth || {}).scopes ?? [] }),
     responses,
     pool,
     stateless,
@@ -47,6 +51,7 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
     httpSse,
     sessions
   }), { prefix })
+  if (metadata !== null) app.register(async scope => registerMetadata(scope, metadata))
 
   app.addHook('preClose', () => closeServer({ ...server, responses, freshSockets }))
 }

@@ -21,11 +21,40 @@ const token = z.strictObject({
   scopes: z.array(z.string()).optional()
 })
 
+// What a challenge can name (RFC 6749, section 3.3). Clients ask for `offline_access` of their own accord.
+const scope = z.string().regex(/^(?!offline_access$)[\x21\x23-\x5B\x5D-\x7E]+$/, 'must be a scope of RFC 6749, and not offline_access')
+
+const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/
+
+function isSafe (url: string): boolean {
+  if (!URL.canParse(url) || /[?#]/.test(url)) return false
+  const { protocol, hostname, username, password } = new URL(url)
+  return username + password === '' && (protocol === 'https:' || (protocol === 'http:' && LOOPBACK.test(hostname)))
+}
+
+/** Clients compare it letter by letter (RFC 9728, section 3.3), and its path becomes a route. */
+function isResource (url: string): boolean {
+  if (!isSafe(url)) return false
+  const { href, origin, pathname } = new URL(url)
+  return (url === href || url === origin) && !/[*:%]/.test(pathname)
+}
+
 const auth = z.strictObject({
   tokens: z.array(token).refine(tokens => new Set(tokens.map(({ token }) => token)).size === tokens.length, 'must not hold a token twice').optional().describe('Bearer tokens and the principals that they stand for. Only their hashes are kept.'),
   verify: z.custom<AuthOptions['verify']>(value => value === undefined || typeof value === 'function', 'must be a function')
-    .optional().describe('Gives the principal of a token, or null.')
+    .optional().describe('Gives the principal of a token, or null.'),
+  resource: z.string().refine(isResource, 'must be a canonical URL: https, or http on loopback, a host in lower case, a plain path, and nothing else').optional()
+    .describe('The URL of the server as clients know it. With it, the metadata of RFC 9728 are served.'),
+  authorizationServers: z.array(z.string().refine(isSafe, 'must be an https URL, or http on loopback, without a query, a fragment or a password')).min(1).optional()
+    .describe('The issuers of its tokens, for the metadata.'),
+  scopes: z.array(scope).optional()
+    .describe('Scopes that every request needs. The metadata name them.'),
+  rootMetadata: z.boolean().optional().describe('Whether this server\'s metadata stand at the root well-known URI too.'),
+  hierarchy: z.custom<AuthOptions['hierarchy']>(value => value === undefined || typeof value === 'function', 'must be a function')
+    .optional().describe('`(granted, needed) => boolean`: whether a granted scope covers another.')
 }).refine(value => value.tokens !== undefined || value.verify !== undefined, 'needs `tokens` or `verify`; `false` opens the server')
+  .refine(value => (value.resource === undefined) === (value.authorizationServers === undefined), 'needs `resource` and `authorizationServers` together')
+  .refine(value => value.resource !== undefined || value.rootMetadata !== true, 'needs `resource` for `rootMetadata`')
 
 const replay = z.strictObject({
   events: count.default(1_000).describe('The most events that are kept for replay, for each session.'),
@@ -125,6 +154,8 @@ export type McpOptions = z.input<typeof optionsSchema>
 /** The options with every default filled in. */
 export type ResolvedOptions = z.output<typeof optionsSchema>
 
+const SHOWN_OF_AUTH = new Set<PropertyKey>(['resource', 'authorizationServers', 'scopes', 'rootMetadata', 'hierarchy'])
+
 // Fastify reads these of every `register` itself.
 const FASTIFY_OPTIONS = new Set(['logLevel', 'logSerializers'])
 
@@ -145,7 +176,13 @@ function describe (issue: z.core.$ZodIssue, given: unknown): string {
   const name = issue.path.join('.')
   if (issue.code === 'unrecognized_keys') return `\`${[...issue.path, issue.keys[0]].join('.')}\` is not an option`
   const value = issue.path.reduce<unknown>((object, key) => Reflect.get(Object(object), key), given)
-  return `\`${name}\` ${issue.message}, got ${quote(value, issue.path[0] === 'auth' || issue.path[1] === 'keys')}`
+  return `\`${name}\` ${issue.message}, got ${quote(value, isSecret(issue.path, value))}`
+}
+
+/** A URL may hold a password. */
+function isSecret ([first, second]: readonly PropertyKey[], value: unknown): boolean {
+  const isShown = second !== undefined && SHOWN_OF_AUTH.has(second) && !String(value).includes('@')
+  return first === 'auth' ? !isShown : second === 'keys'
 }
 
 /** Objects are named by their kind alone: a token or a client with its password may be inside. */

@@ -57,7 +57,10 @@ t.test('each option takes what it should', async t => {
   const good: [name: string, ...values: unknown[]][] = [
     ['name', 'x'], ['version', '1'], ['title', ''], ['instructions', ''], ['prefix', '', '/a', '/a/b'],
     ['paths.mcp', '/', '/a/b.c'], ['paths.sse', '/x', false], ['paths.messages', '/x'],
-    ['auth', false, undefined, auth, { tokens: [] }, { verify: auth.verify }],
+    ['auth', false, undefined, auth, { tokens: [] }, { verify: auth.verify },
+      { ...auth, resource: 'https://a.example/mcp', authorizationServers: ['https://b.example/x'], scopes: ['a', 'b:c'], rootMetadata: true, hierarchy: () => true },
+      { ...auth, resource: 'http://localhost:3000', authorizationServers: ['http://127.0.0.1:1', 'http://[::1]:2/'], scopes: [], rootMetadata: false },
+      { ...auth, resource: 'https://a.example/', authorizationServers: ['https://B.example'], rootMetadata: undefined }, { ...auth, rootMetadata: false }],
     ['origins', [], ['https://a.example', 'http://localhost:8080']], ['hosts', [], ['a.example:1', 'localhost', '[::1]', '[::1]:8080', '10.0.0.1']],
     ['streams.keepAlive', 10, MAX_TIMER], ['streams.stall', 10], ['streams.max', 1], ['streams.buffer', 1], ['streams.openAfter', 1], ['streams.retry', 0],
     ['sessions', false], ['sessions.idle', 2], ['sessions.max', 1], ['sessions.replay.events', 1], ['sessions.replay.bytes', 1],
@@ -110,10 +113,36 @@ t.test('an option that is wrong is refused, with its name and its value', async 
   }
 })
 
+t.test('what the metadata and the challenges would say is checked', async t => {
+  const whole = { tokens: [], resource: 'https://a.example/', authorizationServers: ['https://b.example'] }
+  const bad: [name: string, ...values: unknown[]][] = [
+    ['resource', 7, '', 'mcp', 'a:b', 'http://a.example', 'https://A.example/', 'HTTPS://a.example/', 'https://a.example:443/', 'https://a.example/a/../b'],
+    ['resource', 'https://a.example/#a', 'https://a.example/#', 'https://a.example/?a', 'https://a.example/:a', 'https://a.example/*', 'https://a.example/%61'],
+    ['resource', 'https://a.example/a b', 'http://localhost.a.example/', 'ftp://a.example/', {}, null],
+    ['authorizationServers', [], 'https://a.example', ['http://a.example'], [''], ['https://a.example?b'], ['https://a.example#b'], [7]],
+    ['scopes', 'a', [''], ['a b'], ['a"b'], ['a\\b'], ['a\n'], ['offline_access'], ['é'], [7], {}],
+    ['rootMetadata', 'yes', 1, null], ['hierarchy', 'flat', {}, true]
+  ]
+  for (const [name, ...values] of bad) {
+    for (const value of values) {
+      const shown = quoted(`auth.${name}`, value)
+      try {
+        resolve({ auth: { ...whole, [name]: value } })
+        t.fail(`auth.${name} took ${shown}`)
+      } catch (error) {
+        t.match(error, { code: 'FST_MCP_OPTION_INVALID' })
+        t.match((error as Error).message, `Invalid option: \`auth.${name}`)
+        t.ok((error as Error).message.endsWith(`got ${shown}`), `${shown} is quoted in: ${error}`)
+      }
+    }
+  }
+})
+
 /** How a refusal shows a value: an element of a list that is wrong stands for itself. */
 function quoted (name: string, value: unknown): string {
-  const shown: unknown = Array.isArray(value) && ['origins', 'hosts'].includes(name) ? value[0] : value
-  if ((name.startsWith('auth') || name === 'ask.keys') && typeof shown === 'string') return 'a secret'
+  const isList = ['origins', 'hosts', 'auth.authorizationServers', 'auth.scopes'].includes(name)
+  const shown: unknown = Array.isArray(value) && isList && value.length > 0 ? value[0] : value
+  if ((['auth', 'auth.tokens', 'auth.verify'].includes(name) || name === 'ask.keys') && typeof shown === 'string') return 'a secret'
   if (typeof shown === 'object' && shown !== null) return Array.isArray(shown) ? 'an array' : 'an object'
   return typeof shown === 'string' ? JSON.stringify(shown) : String(shown)
 }
@@ -144,6 +173,7 @@ t.test('a secret is never quoted', async t => {
   const wrong: unknown[] = [
     { auth: { tokens: [{ token: secret, principal: '' }] } }, { auth: { tokens: [{ token: [secret], principal: 'p' }] } },
     { auth: { tokens: [{ token: secret, principal: 'p', extra: 1 }] } }, { auth: { tokens: { token: secret } } }, { auth: { tokens: [secret] } },
+    { auth: { tokens: [], resource: `https://x:${secret}@a.example/` } }, { auth: { tokens: [], authorizationServers: [`https://x:${secret}@a.example/`] } },
     { auth: { tokens: secret } }, { auth: secret }, { auth: { verify: secret } }, { auth: [{ token: secret, principal: 'p' }] },
     { auth: { tokens: [{ token: secret, principal: { secret } }] } }, { ask: { keys: [secret] } }, { ask: { keys: secret } },
     { ask: { keys: [{ secret }] } }, { ask: { keys: ['x'.repeat(32), secret] } }

@@ -334,12 +334,12 @@ for (const era of ERAS) {
 
 t.test('keys are ordered by their characters, and the same list is not sorted twice', async t => {
   t.same([{ key: 'b' }, { key: 'a' }, { key: 'B' }].sort(byKey).map(({ key }) => key), ['B', 'a', 'b'])
-  const registry = new Registry({ list: 'tools', cursors: new Cursors(['secret']), pageSize: 1, duplicate: 'FST_MCP_TOOL_DUPLICATE', onChange () {}, onError () {} })
+  const registry = new Registry({ list: 'tools', cursors: new Cursors(['secret']), pageSize: 1, duplicate: 'FST_MCP_TOOL_DUPLICATE', invalid: 'FST_MCP_TOOL_INVALID', hasAuth: true, onChange () {}, onError () {} })
   t.equal(registry.wasUsed, false)
-  registry.register('a', {}, undefined, () => ({ key: 'a', listing: {}, visible: undefined }))
+  registry.register('a', {}, undefined, () => ({ key: 'a', listing: {}, visible: undefined, scopes: [] }))
   t.equal(registry.items(), registry.items())
   t.same([registry.wasUsed, registry.isUniform], [true, true])
-  registry.register('b', {}, undefined, () => ({ key: 'b', listing: {}, visible: () => true }))
+  registry.register('b', {}, undefined, () => ({ key: 'b', listing: {}, visible: () => true, scopes: [] }))
   t.equal(registry.isUniform, false)
 })
 

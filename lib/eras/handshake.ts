@@ -6,6 +6,7 @@ import { Call, type Caller, type Outbox } from '../protocol/call.ts'
 import { type Desk, dispatch } from '../protocol/dispatch.ts'
 import type { CallsInProgress } from '../protocol/in-progress.ts'
 import { isObject, type Message, type Params, type RequestId } from '../protocol/message.ts'
+import type { CheckScopes } from '../protocol/needs.ts'
 import { ownerOf } from '../protocol/owner.ts'
 import { type Questions, SessionInquiry } from '../protocol/questions.ts'
 import type { StreamPool } from '../sse/pool.ts'
@@ -28,6 +29,7 @@ export interface Served {
   readonly desk: Desk
   readonly questions: Questions
   readonly inquiryOf: Caller['inquiryOf']
+  readonly checkScopes: CheckScopes
   /** Null in stateless mode. */
   readonly sessions: SessionHost | null
   readonly pool: StreamPool

@@ -127,6 +127,7 @@ export class HttpSse {
   #take ({ messages, batch }: Messages, session: SessionRecord, channel: Channel, facts: Facts, exchange: Exchange): void {
     const profile = profileFor(session.revision)
     checkMessages(this.#served, messages, batch, session, profile)
+    this.#served.checkScopes(messages, facts.principal)
     takeNotifications(this.#served, messages, session)
     takeResponses(this.#served, messages, session)
     exchange.accepted()

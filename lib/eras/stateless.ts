@@ -38,7 +38,8 @@ export class Stateless {
   }
 
   /**
-   * Answers a POST. Throws FST_MCP_HEADER_MISMATCH, FST_MCP_CALLS_FULL, FST_MCP_STREAMS_FULL and what the listeners throw.
+   * Answers a POST.
+   * Throws FST_MCP_HEADER_MISMATCH, FST_MCP_SCOPE_INSUFFICIENT, FST_MCP_CALLS_FULL, FST_MCP_STREAMS_FULL and what the listeners throw.
    */
   post (inbound: Standalone | Notice, facts: Facts, exchange: Exchange): Awaitable<void> {
     if (inbound.kind === 'notice') return exchange.accepted()
@@ -47,6 +48,7 @@ export class Stateless {
     const { served, desk } = this.#options
     checkMirrors(request.headers, message.method, message.params)
     if (request.mcp !== null) request.mcp.revision = profile.revision
+    served.checkScopes([message], principal)
     const isCall = message.method !== 'subscriptions/listen'
     if ((isCall || !desk.hooks.isEmpty) && served.calls.size >= served.limits.calls) throw new errorCodes.FST_MCP_CALLS_FULL()
     if (mayStream(message)) served.pool.admit()

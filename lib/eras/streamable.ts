@@ -56,6 +56,7 @@ export class Streamable {
   #take ({ messages, batch }: Messages, session: SessionRecord | null, facts: Facts, exchange: Exchange): void {
     const profile = profileOfRequest(session, facts.version)
     checkMessages(this.#served, messages, batch, session, profile)
+    this.#served.checkScopes(messages, facts.principal)
     takeNotifications(this.#served, messages, session)
     takeResponses(this.#served, messages, session)
     const ids = messages.flatMap(message => message.kind === 'request' ? [message.id] : [])

@@ -55,13 +55,14 @@ export function buildPrompt (name: string, definition: PromptDefinition, handler
   const refuse = (reason: string): Error => new errorCodes.FST_MCP_PROMPT_INVALID(name, reason)
   if (typeof handler !== 'function') throw refuse(`its handler must be a function, got ${typeof handler}`)
   const { input = NO_INPUT, complete, timeout = limits.timeout, ...rest } = definition
-  const { visible, shown } = readShown(rest, shownSchema, HINTS, refuse)
+  const { visible, scopes, shown } = readShown(rest, shownSchema, HINTS, refuse)
   const compiled = compileSchema(input, 'input', name)
   if (compiled.json.type !== 'object') throw new errorCodes.FST_MCP_SCHEMA_INVALID(name, 'input', 'its root must have type "object"')
   const args = argumentsIn(compiled.json)
   return {
     key: name,
     visible,
+    scopes,
     listing: Object.freeze({ name, ...shown, ...(args.length > 0 && { arguments: args }) }),
     names: args.map(argument => argument.name),
     completers: readCompleters(complete, args.map(argument => argument.name), refuse),

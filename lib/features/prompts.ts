@@ -18,8 +18,8 @@ export class Prompts {
   readonly registry: Registry<Prompt>
   readonly #limits: HandlerLimits
 
-  constructor (limits: HandlerLimits, options: Omit<RegistryOptions, 'list' | 'duplicate'>) {
-    this.registry = new Registry({ ...options, list: 'prompts', duplicate: 'FST_MCP_PROMPT_DUPLICATE' })
+  constructor (limits: HandlerLimits, options: Omit<RegistryOptions, 'list' | 'duplicate' | 'invalid'>) {
+    this.registry = new Registry({ ...options, list: 'prompts', duplicate: 'FST_MCP_PROMPT_DUPLICATE', invalid: 'FST_MCP_PROMPT_INVALID' })
     this.#limits = limits
   }
 

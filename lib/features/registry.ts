@@ -23,6 +23,8 @@ export interface Offer {
   readonly key: string
   readonly listing: Listing
   readonly visible: Visible | undefined
+  /** What a principal must have been granted to use it. */
+  readonly scopes: readonly string[]
 }
 
 /** What a registration gives back. */
@@ -49,6 +51,10 @@ export interface RegistryOptions {
   readonly cursors: Cursors
   readonly pageSize: number
   readonly duplicate: ErrorCode
+  /** Says what is wrong with a definition. */
+  readonly invalid: ErrorCode
+  /** Whether there are principals, so that something may need scopes. */
+  readonly hasAuth: boolean
   /** Tells of a change. `isSeen`: who could see what changed, before or after. */
   readonly onChange: (isSeen: (principal: Principal | null) => boolean) => void
   /** A `visible` threw. */
@@ -73,6 +79,7 @@ export class Registry<Item extends Offer> {
   #sorted: readonly Item[] | undefined
   #changed: Item[] = []
   #wasUsed = false
+  #isScoped = false
 
   constructor (options: RegistryOptions) {
     this.#options = options
@@ -81,6 +88,11 @@ export class Registry<Item extends Offer> {
   /** Whether anything was ever registered, so that the capability was declared. */
   get wasUsed (): boolean {
     return this.#wasUsed
+  }
+
+  /** Whether anything may need scopes. */
+  get isScoped (): boolean {
+    return this.#isScoped
   }
 
   /** Whether the list is the same for everyone. */
@@ -93,7 +105,7 @@ export class Registry<Item extends Offer> {
     key: string, definition: Definition, handler: Handler, build: (definition: Definition, handler: Handler) => Item
   ): Handle<Definition, Handler> {
     if (this.#entries.has(key)) throw new errorCodes[this.#options.duplicate](key)
-    const entry: Entry<Item> = { item: build(definition, handler), enabled: definition.enabled !== false }
+    const entry: Entry<Item> = { item: this.#admit(build(definition, handler)), enabled: definition.enabled !== false }
     this.#entries.set(key, entry)
     this.#wasUsed = true
     if (entry.enabled) this.#change(entry.item)
@@ -110,7 +122,7 @@ export class Registry<Item extends Offer> {
       update: (changes, newHandler = handler) => {
         const changed = { ...definition, ...changes }
         const before = entry.item
-        entry.item = build(changed, newHandler)
+        entry.item = this.#admit(build(changed, newHandler))
         definition = changed
         handler = newHandler
         if (isHere() && entry.enabled) this.#change(before, entry.item)
@@ -126,6 +138,14 @@ export class Registry<Item extends Offer> {
         return true
       }
     }
+  }
+
+  /** On an open server nobody has any scopes, and what needs them must not run for everybody. */
+  #admit (item: Item): Item {
+    if (item.scopes.length === 0) return item
+    if (!this.#options.hasAuth) throw new errorCodes[this.#options.invalid](item.key, '`scopes` needs the option `auth`: without it nobody has any')
+    this.#isScoped = true
+    return item
   }
 
   #change (...items: Item[]): void {

@@ -25,7 +25,7 @@ export interface ResourceDefinition extends Shown {
 }
 
 /** A resource of a template, as its `list` gives it. */
-export interface ListedResource extends Omit<ResourceDefinition, 'cache' | 'timeout' | 'visible' | 'enabled'> {
+export interface ListedResource extends Omit<ResourceDefinition, 'cache' | 'timeout' | 'visible' | 'scopes' | 'enabled'> {
   uri: string
 }
 
@@ -102,8 +102,8 @@ function isHandler (value: unknown): value is ReadOptions['handler'] {
 export function buildResource (uri: string, definition: ResourceDefinition, handler: unknown, limits: HandlerLimits): Resource {
   const refuse = (reason: string): Error => new errorCodes.FST_MCP_RESOURCE_INVALID(uri, reason)
   const { timeout: _, ...rest } = definition
-  const { visible, shown: { cache = {}, name = uri, ...shown } } = readShown(rest, resourceSchema, HINTS, refuse)
-  return { key: uri, visible, listing: Object.freeze({ uri, name, ...shown }), cache, read: buildRead(definition, handler, limits, refuse) }
+  const { visible, scopes, shown: { cache = {}, name = uri, ...shown } } = readShown(rest, resourceSchema, HINTS, refuse)
+  return { key: uri, visible, scopes, listing: Object.freeze({ uri, name, ...shown }), cache, read: buildRead(definition, handler, limits, refuse) }
 }
 
 /** Makes a template ready. Throws FST_MCP_RESOURCE_INVALID. */
@@ -112,10 +112,11 @@ export function buildTemplate (template: UriTemplate, definition: TemplateDefini
   const refuse = (reason: string): Error => new errorCodes.FST_MCP_RESOURCE_INVALID(key, reason)
   const { timeout: _, list, complete, ...rest } = definition
   if (list !== undefined && typeof list !== 'function') throw refuse('`list` must be a function')
-  const { visible, shown: { cache = {}, name = key, ...shown } } = readShown(rest, templateSchema, HINTS, refuse)
+  const { visible, scopes, shown: { cache = {}, name = key, ...shown } } = readShown(rest, templateSchema, HINTS, refuse)
   return {
     key,
     visible,
+    scopes,
     listing: Object.freeze({ uriTemplate: key, name, ...shown }),
     cache,
     read: buildRead(definition, handler, limits, refuse),

@@ -27,7 +27,7 @@ export interface TemplateHandle extends Handle<TemplateDefinition, unknown> {
   updated (uri: string): void
 }
 
-export interface ResourcesOptions extends Omit<RegistryOptions, 'list' | 'duplicate'> {
+export interface ResourcesOptions extends Omit<RegistryOptions, 'list' | 'duplicate' | 'invalid'> {
   /** The most characters of a URI. */
   readonly maxUri: number
   /** Tells that a resource has changed. */
@@ -44,8 +44,9 @@ export class Resources {
 
   constructor (limits: HandlerLimits, options: ResourcesOptions) {
     const onChange = together(options.onChange)
-    this.registry = new Registry({ ...options, onChange, list: 'resources', duplicate: 'FST_MCP_RESOURCE_DUPLICATE' })
-    this.templates = new Registry({ ...options, onChange, list: 'templates', duplicate: 'FST_MCP_RESOURCE_DUPLICATE' })
+    const common = { ...options, onChange, duplicate: 'FST_MCP_RESOURCE_DUPLICATE', invalid: 'FST_MCP_RESOURCE_INVALID' } as const
+    this.registry = new Registry({ ...common, list: 'resources' })
+    this.templates = new Registry({ ...common, list: 'templates' })
     this.#limits = limits
     this.#maxUri = options.maxUri
     this.#onUpdate = options.onUpdate
@@ -53,6 +54,11 @@ export class Resources {
 
   get wasUsed (): boolean {
     return this.registry.wasUsed || this.templates.wasUsed
+  }
+
+  /** Whether anything may need scopes. */
+  get isScoped (): boolean {
+    return this.registry.isScoped || this.templates.isScoped
   }
 
   /** Whether the list is the same for everyone: what a template lists may depend on who asks. */

@@ -2,6 +2,7 @@ import type { AnnotationsSchema, IconsSchema } from '@modelcontextprotocol/core'
 import { z } from 'zod'
 import { copyJson } from '../tools/json-copy.ts'
 import type { Visible } from './registry.ts'
+import { areScopes, SCOPES_RULE } from './scopes.ts'
 
 /** What everything that is offered may say of itself. */
 export interface Shown {
@@ -13,6 +14,8 @@ export interface Shown {
   _meta?: Record<string, unknown>
   /** Who sees it and may use it: to everyone else it does not exist. Must be quick, and answer the same until something changes. */
   visible?: Visible
+  /** What a principal must have been granted to use it, beside `auth.scopes`. It is still listed. Needs the option `auth`. */
+  scopes?: readonly string[]
   /** False registers it without offering it yet. Default: true. */
   enabled?: boolean
 }
@@ -35,18 +38,19 @@ export const shownFields = {
 
 const controlsSchema = z.looseObject({
   visible: z.custom<Visible>(value => value === undefined || typeof value === 'function', 'must be a function').optional(),
+  scopes: z.custom<readonly string[] | undefined>(value => value === undefined || areScopes(value), SCOPES_RULE).optional(),
   enabled: z.boolean().optional()
 })
 
 /** What clients see of a definition: the common fields and those of `schema`. `refuse` makes the error for what is wrong. */
 export function readShown<Fields extends object> (
   given: object, schema: z.ZodType<Fields>, hints: ReadonlyMap<string, string>, refuse: (reason: string) => Error
-): { visible: Visible | undefined, shown: Fields } {
+): { visible: Visible | undefined, scopes: readonly string[], shown: Fields } {
   const read = <T>(parsed: z.ZodSafeParseResult<T>): T => {
     if (parsed.success) return parsed.data
     throw refuse(parsed.error.issues.map(issue => describe(issue, hints)).join('; '))
   }
-  const { visible, enabled: _, ...rest } = read(controlsSchema.safeParse(given))
+  const { visible, scopes = [], enabled: _, ...rest } = read(controlsSchema.safeParse(given))
   const shown = read(schema.safeParse(rest))
   try {
     // One entry that JSON cannot say would break the list for everybody.
@@ -54,7 +58,7 @@ export function readShown<Fields extends object> (
   } catch (error) {
     throw refuse(`it cannot be listed: ${String(Object(error).message)}`)
   }
-  return { visible, shown }
+  return { visible, scopes: Object.freeze([...scopes]), shown }
 }
 
 function describe (issue: z.core.$ZodIssue, hints: ReadonlyMap<string, string>): string {

@@ -81,7 +81,7 @@ export function buildTool (name: string, definition: ToolDefinition, handler: Ru
   const { input = NO_INPUT, output, collect = true, timeout = limits.timeout, ...rest } = definition
   if (typeof collect !== 'boolean') throw refuse(`\`collect\` must be a boolean, got ${String(collect)}`)
   checkTimeout(timeout, refuse)
-  const { visible, shown } = readShown(rest, shownSchema, HINTS, refuse)
+  const { visible, scopes, shown } = readShown(rest, shownSchema, HINTS, refuse)
   const compiled = compileSchema(input, 'input', name)
   if (compiled.json.type !== 'object') {
     throw new errorCodes.FST_MCP_SCHEMA_INVALID(name, 'input', 'its root must have type "object"; wrap fields in one, such as `z.object({ … })`')
@@ -90,6 +90,7 @@ export function buildTool (name: string, definition: ToolDefinition, handler: Ru
   return {
     key: name,
     visible,
+    scopes,
     listing: Object.freeze({ name, ...shown, inputSchema: compiled.json, ...(result && { outputSchema: result.json }) }),
     isWrapped: result !== undefined && result.json.type !== 'object',
     mirrored: mirroredIn(compiled, name),

@@ -22,8 +22,8 @@ export class Tools {
   readonly registry: Registry<Tool>
   readonly #limits: HandlerLimits
 
-  constructor (limits: HandlerLimits, options: Omit<RegistryOptions, 'list' | 'duplicate'>) {
-    this.registry = new Registry({ ...options, list: 'tools', duplicate: 'FST_MCP_TOOL_DUPLICATE' })
+  constructor (limits: HandlerLimits, options: Omit<RegistryOptions, 'list' | 'duplicate' | 'invalid'>) {
+    this.registry = new Registry({ ...options, list: 'tools', duplicate: 'FST_MCP_TOOL_DUPLICATE', invalid: 'FST_MCP_TOOL_INVALID' })
     this.#limits = limits
   }
 

@@ -1,7 +1,8 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { errorCodes, readable } from '../errors.ts'
-import type { Awaitable } from '../store/store.ts'
+import type { Hierarchy, Scopes } from '../features/scopes.ts'
+import { type Awaitable, whenReady } from '../store/store.ts'
 
 /** Merge your own fields into it: `declare module 'fastify-mcp-sse' { interface McpPrincipal { tenant: string } }`. */
 
@@ -26,6 +27,16 @@ export interface AuthOptions {
   tokens?: TokenOptions[]
   /** The principal of a token, or null (undefined, false) when it is not valid. A throw is no 401: 503 for FST_MCP_AUTH_UNAVAILABLE, else 500. */
   verify?: (token: string, request: FastifyRequest) => Awaitable<Principal | null | undefined | false>
+  /** The canonical URL of the server, as clients know it: with it, the metadata of RFC 9728 are served. */
+  resource?: string
+  /** The issuers of its tokens, at least one with `resource`. */
+  authorizationServers?: string[]
+  /** What a principal must have been granted for any request. */
+  scopes?: string[]
+  /** Whether the metadata stand at the root well-known URI too: of one server for each origin. */
+  rootMetadata?: boolean
+  /** Whether a granted scope covers another. Each covers itself. A throw is answered 500. */
+  hierarchy?: Hierarchy
 }
 
 /** Finds the principal of a request. Throws FST_MCP_UNAUTHORIZED, FST_MCP_TOKEN_INVALID and FST_MCP_AUTH_UNAVAILABLE. */
@@ -56,6 +67,14 @@ export function createAuthenticate (auth: AuthOptions | false | undefined): Auth
     if (found !== undefined) return found
     return verify === undefined ? accept(null) : ask(verify, token, request)
   }
+}
+
+/** Lets in who was granted what every request needs. Throws what `authenticate` does, and FST_MCP_SCOPE_INSUFFICIENT. */
+export function withScopes (authenticate: Authenticate, scopes: Scopes): Authenticate {
+  return request => whenReady(authenticate(request), principal => {
+    scopes.check(principal, [])
+    return principal
+  })
 }
 
 function hash (token: string): Buffer {

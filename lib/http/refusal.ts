@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { errorCodes, logSafely, readable, toRpcError, toStatus } from '../errors.ts'
 import { isStatelessVersion } from '../eras/envelope.ts'
 import { errorOf, type RequestId } from '../protocol/message.ts'
+import type { Challenge } from './challenge.ts'
 
 const SECONDS_TO_RETRY = '5'
 
@@ -9,11 +10,11 @@ const SECONDS_TO_RETRY = '5'
 const OMITS_ID_SINCE = '2025-11-25'
 
 /** Answers a refusal as a JSON-RPC error, with the HTTP status of its row in the catalogue. */
-export function refuse (reply: FastifyReply, thrown: unknown, id?: RequestId): void {
+export function refuse (reply: FastifyReply, thrown: unknown, challenge: Challenge, id?: RequestId): void {
   const error = readable(thrown)
   const { status, told } = translate(error, reply.request)
   reply.code(status)
-  if (status === 401) reply.header('www-authenticate', told instanceof errorCodes.FST_MCP_TOKEN_INVALID ? 'Bearer error="invalid_token"' : 'Bearer')
+  if (status === 401 || told instanceof errorCodes.FST_MCP_SCOPE_INSUFFICIENT) reply.header('www-authenticate', challenge(told))
   if ((status === 503 || status === 429) && !reply.hasHeader('retry-after')) reply.header('retry-after', SECONDS_TO_RETRY)
   if (status >= 500) logSafely(reply.log, error, 'request failed')
   else reply.log.info({ refusal: toRpcError(told) }, 'request refused')

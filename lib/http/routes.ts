@@ -17,6 +17,7 @@ import { readAccept } from './accept.ts'
 import { Answer, type OpenResponses } from './answer.ts'
 import type { Authenticate, Principal } from './auth.ts'
 import { useBodyParser } from './body.ts'
+import type { Challenge } from './challenge.ts'
 import { refuse } from './refusal.ts'
 
 /** `request.mcp`: how a request of an MCP client was understood. Null on every other request. */
@@ -34,6 +35,7 @@ export interface RoutesOptions {
   readonly openAfter: number
   readonly guard: (request: FastifyRequest) => void
   readonly authenticate: Authenticate
+  readonly challenge: Challenge
   readonly responses: OpenResponses
   readonly pool: StreamPool
   readonly stateless: Stateless
@@ -51,9 +53,9 @@ const METHODS: HTTPMethods[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
 
 /** Registers the routes in a scope of their own: body parser, error shape, guard and auth hold here alone. */
 export function registerRoutes (scope: FastifyInstance, options: RoutesOptions): void {
-  const { paths, limits, sessions, stateless, streamable, httpSse } = options
+  const { paths, limits, sessions, stateless, streamable, httpSse, challenge } = options
   useBodyParser(scope, limits)
-  scope.setErrorHandler((error, _request, reply) => refuse(reply, error))
+  scope.setErrorHandler((error, _request, reply) => refuse(reply, error, challenge))
 
   // A host's limit for its handlers would break streams; a route can raise it but not lift it. Fastify's types do not show it here.
   const handlerTimeout = Reflect.get(scope.initialConfig, 'handlerTimeout') > 0 ? MAX_TIMER : undefined
@@ -61,7 +63,8 @@ export function registerRoutes (scope: FastifyInstance, options: RoutesOptions):
     const onRequest = admit(transport, options)
     for (const method of METHODS) {
       const handle = handles[method] ?? refuseMethod(METHODS.filter(allowed => handles[allowed] !== undefined))
-      scope.route({ method, url, exposeHeadRoute: false, bodyLimit: limits.body, handlerTimeout, onRequest, handler: handlerOf(handle, limits.id) })
+      const handler = handlerOf(handle, limits.id, challenge)
+      scope.route({ method, url, exposeHeadRoute: false, bodyLimit: limits.body, handlerTimeout, onRequest, handler })
     }
   }
   const answer = (request: FastifyRequest, reply: FastifyReply): Answer => {
@@ -144,9 +147,9 @@ function refuseStateless (facts: Facts, reply: FastifyReply): Facts {
 }
 
 /** A refusal names the request that it answers, as far as its id can be read. */
-function handlerOf (handle: Handle, maxIdLength: number) {
+function handlerOf (handle: Handle, maxIdLength: number, challenge: Challenge) {
   return (request: FastifyRequest, reply: FastifyReply): void => {
-    const fail = (error: unknown): void => refuse(reply, error, readableId(request.body, maxIdLength))
+    const fail = (error: unknown): void => refuse(reply, error, challenge, readableId(request.body, maxIdLength))
     try {
       const answered = handle(request, reply)
       if (answered instanceof Promise) answered.catch(fail)

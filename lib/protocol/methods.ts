@@ -99,7 +99,8 @@ function createShared ({ tools, prompts, resources, cache }: Offered): [string, 
       const own = { ...cache, ...cache.lists.read, ...found.resource.cache }
       // What the client's own answers made is nobody else's, and holds for this once.
       if (call.params.inputResponses !== undefined || call.params.requestState !== undefined) return { ...result, ...hintOf({ ttl: 0, scope: 'private' }) }
-      return { ...result, ...hintOf(found.resource.visible === undefined ? own : { ...own, scope: 'private' }) }
+      const isForAll = found.resource.visible === undefined && found.resource.scopes.length === 0
+      return { ...result, ...hintOf(isForAll ? own : { ...own, scope: 'private' }) }
     }],
     ['completion/complete', call => {
       declared(prompts.registry.wasUsed || resources.wasUsed, call)
