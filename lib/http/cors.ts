@@ -12,7 +12,7 @@ export interface CorsOptions {
 /** What the routes of one server need for pages of other origins. */
 export interface Cors {
   /** Goes into the `config` of each route: a host that has @fastify/cors of its own reads it there. */
-  readonly config: { readonly cors: object }
+  readonly config: object
   /** What makes a route answer preflights. `guard` throws what is to be refused; no token is asked for. */
   preflight (allowed: string, guard: (request: FastifyRequest) => void): Pick<RouteOptions, 'method' | 'onRequest' | 'handler'>
 }
