@@ -109,12 +109,36 @@ t.test('where the host has helmet its headers are on our routes, with what `helm
   t.match((await send(app, '/c/mcp')).headers, own)
 })
 
-t.test('a host that brings helmet after us has the last word', async t => {
+t.test('a host that brings helmet after us adds what we leave out', async t => {
   const app = await createApp(t)
   await app.register(helmet, { contentSecurityPolicy: false, xFrameOptions: { action: 'deny' } })
   app.get('/own', () => 'own')
   t.match(await headersOf(app), { ...OURS, 'x-frame-options': 'DENY' })
   t.notOk('content-security-policy' in (await send(app, '/own')).headers)
+})
+
+t.test('what helmet refuses is refused at boot', async t => {
+  const helmet = { referrerPolicy: { policy: 'whatever' } } as unknown as true
+  await t.rejects(createApp(t, { helmet }), { code: 'FST_MCP_OPTION_INVALID', message: /`helmet` is refused by @fastify\/helmet: .*whatever/ })
+})
+
+t.test('a policy that depends on the request is made for each', async t => {
+  let count = 0
+  const app = await createApp(t, { helmet: { contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: [() => `'nonce-${++count}'`] } } } })
+  const first = await headersOf(app)
+  t.match(first, { 'x-content-type-options': 'nosniff' })
+  t.not(first['content-security-policy'], (await headersOf(app))['content-security-policy'])
+  t.notOk(HSTS in first)
+  const nonces = await createApp(t, { helmet: { enableCSPNonces: true, contentSecurityPolicy: true } })
+  t.not((await headersOf(nonces))['content-security-policy'], (await headersOf(nonces))['content-security-policy'])
+})
+
+t.test('headers that a hook of the host has set stay', async t => {
+  const app = Fastify({ trustProxy: true })
+  t.after(() => app.close())
+  app.addHook('onRequest', async (_request, reply) => { reply.headers({ 'referrer-policy': 'origin', [HSTS]: 'max-age=1' }) })
+  await app.register(mcp, { auth: false })
+  t.match(await headersOf(app, HTTPS), { ...OURS, 'referrer-policy': 'origin', [HSTS]: 'max-age=1' })
 })
 
 // ---- https ----
