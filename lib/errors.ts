@@ -35,6 +35,7 @@ const catalogue = {
   FST_MCP_PEER_FORBIDDEN: ['Only loopback clients are served until the option `auth` is set (`auth: false` opens the server to everyone)', 403, TRANSPORT],
   FST_MCP_HOST_FORBIDDEN: ['Host "%s" is not served here; name it in the option `hosts`', 403, TRANSPORT],
   FST_MCP_ORIGIN_FORBIDDEN: ['Origin "%s" is not allowed here; name it in the option `origins`', 403, TRANSPORT],
+  FST_MCP_HTTPS_REQUIRED: ['Use https', 426, TRANSPORT],
   FST_MCP_UNAUTHORIZED: ['Authentication is required: send `Authorization: Bearer <token>`', 401, TRANSPORT],
   FST_MCP_TOKEN_INVALID: ['The bearer token is not valid', 401, TRANSPORT],
   FST_MCP_SCOPE_INSUFFICIENT: ['The token lacks the scope %s', 403, TRANSPORT],

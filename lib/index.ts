@@ -4,8 +4,11 @@ import { errorCodes } from './errors.ts'
 import { OpenResponses } from './http/answer.ts'
 import { createAuthenticate, withScopes } from './http/auth.ts'
 import { createChallenge } from './http/challenge.ts'
+import { useCors } from './http/cors.ts'
 import { createGuard } from './http/guard.ts'
+import { useHeaders } from './http/headers.ts'
 import { createMetadata, registerMetadata } from './http/metadata.ts'
+import { createOrigins } from './http/origins.ts'
 import { registerRoutes, type RequestMcp } from './http/routes.ts'
 import { Mcp } from './mcp.ts'
 import { type McpOptions, resolveOptions } from './options.ts'
@@ -27,7 +30,7 @@ declare module 'fastify' {
 async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
   const options = resolveOptions(given)
   if (Object.hasOwn(app, 'mcp')) throw new errorCodes.FST_MCP_ALREADY_REGISTERED()
-  const { prefix, paths, auth, hosts, origins, streams, limits } = options
+  const { prefix, paths, auth, hosts, origins, requireHttps, helmet, streams, limits } = options
   const server = createServer(options, app.prefix, app.log)
   const { pool, sessions, stateless, streamable, httpSse, scopes } = server
   const metadata = createMetadata(auth || {}, app.prefix)
@@ -37,11 +40,15 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
   app.decorate('mcp', new Mcp(server))
   if (!app.hasRequestDecorator('mcp')) app.decorateRequest('mcp', null)
 
+  const isListed = createOrigins(origins)
+
   app.register(async scope => registerRoutes(scope, {
+    config: await useHeaders(scope, { helmet, requireHttps, isCrossOrigin: origins.length > 0 }),
+    cors: origins.length === 0 ? null : useCors(scope, { isListed, maxAge: options.cors.maxAge }),
     paths,
     limits,
     openAfter: streams.openAfter,
-    guard: createGuard({ loopbackOnly: auth === undefined, authenticated: Boolean(auth), hosts, origins }),
+    guard: createGuard({ loopbackOnly: auth === undefined, authenticated: Boolean(auth), hosts, isListed, requireHttps }),
     authenticate: withScopes(createAuthenticate(auth), scopes),
     challenge: createChallenge({ metadata: metadata?.url, scopes: (auth || {}).scopes ?? [] }),
     responses,
@@ -75,6 +82,7 @@ export type { ToolDefinition, ToolHandler } from './features/tool.ts'
 export type { ToolHandle } from './features/tools.ts'
 export type { Variables, VariablesOf } from './features/uri-template.ts'
 export type { AuthOptions, McpPrincipal, Principal } from './http/auth.ts'
+export type { OriginRule } from './http/origins.ts'
 export type { RequestMcp } from './http/routes.ts'
 export type { Mcp, Stats } from './mcp.ts'
 export type { McpOptions } from './options.ts'

@@ -1,6 +1,8 @@
 import { z } from 'zod'
+import type { FastifyHelmetOptions } from '@fastify/helmet'
 import { errorCodes } from './errors.ts'
 import type { AuthOptions } from './http/auth.ts'
+import type { OriginRule } from './http/origins.ts'
 import type { Store } from './store/store.ts'
 
 const MAX_TIMER = 2_147_483_647
@@ -8,7 +10,12 @@ const ms = (minimum: number) => z.int().min(minimum).max(MAX_TIMER)
 const count = z.int().min(1)
 const path = z.string().regex(/^\/[^?#*:]*$/, 'must be a path that starts with / and has no parameters')
 
-const origin = z.string().regex(/^[a-z][\w+.-]*:\/\/[^/?#@\s]+$/i, 'must be an origin: a scheme, a host and perhaps a port, without a path')
+/** A scheme, a host and perhaps a port. Pages that have none of their own send `null`, which is none. */
+export const ORIGIN = /^[a-z][\w+.-]*:\/\/[^/?#@\s]+$/i
+const origin = z.custom<OriginRule>(
+  value => typeof value === 'string' ? ORIGIN.test(value) : typeof value === 'function' || value instanceof RegExp,
+  'must be an origin (a scheme, a host and perhaps a port, without a path), a RegExp or a function'
+)
 
 // Only a name or an address, perhaps with a port: `https://a.example` would never match.
 const host = z.string().regex(/^(?:\[[\da-f:.]+\]|[^\s:/?#@[\]]+)(?::\d+)?$/i, 'must be a host, perhaps with a port')
@@ -91,7 +98,13 @@ export const optionsSchema = z.strictObject({
     messages: path.default('/messages').describe('HTTP+SSE: the POST for messages.')
   }).prefault({}),
   auth: auth.or(z.literal(false)).optional().describe('Who may come in. Without it only loopback clients are served; `false` opens the server.'),
-  origins: z.array(origin).default([]).describe('Origins of pages that may call the server, beside its own.'),
+  origins: z.array(origin).default([]).describe('Origins of pages that may call the server, beside its own: as they are, as a RegExp, or as a function that gives true. They get CORS.'),
+  cors: z.strictObject({
+    maxAge: ms(0).default(7_200_000).describe('Milliseconds for which a browser may keep the answer to a preflight.')
+  }).prefault({}),
+  helmet: z.union([z.boolean(), z.custom<FastifyHelmetOptions>(value => typeof value === 'object' && value !== null && !Array.isArray(value), 'must be true, false or the options of @fastify/helmet')])
+    .default(true).describe('Security headers by `@fastify/helmet`: `true`, `false`, or its options over defaults that suit an API.'),
+  requireHttps: z.boolean().default(false).describe('Whether plain http is refused with 426, but for loopback clients.'),
   hosts: z.array(host).optional().describe('Values of the Host header that are served, with or without port. Default: all with `auth`, loopback names without.'),
   streams: z.strictObject({
     keepAlive: ms(10).default(15_000).describe('Milliseconds of silence after which a stream gets a comment.'),

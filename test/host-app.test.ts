@@ -137,15 +137,18 @@ async function answers (app: FastifyInstance): Promise<string[]> {
   return texts
 }
 
+// All of it on: what goes with a route of ours must not go with the host's.
+const everything: McpOptions = { origins: ['https://app.example', /^https:/], helmet: true, requireHttps: true }
+
 type Place = 'absent' | 'first' | 'last' | 'after the routes'
 
 async function hostOf (t: Test, names: string[], place: Place, options: FastifyServerOptions = {}): Promise<FastifyInstance> {
   const app = host(t, options)
-  if (place === 'first') await app.register(mcp)
+  if (place === 'first') await app.register(mcp, everything)
   for (const name of names) await parts[name]?.(app)
-  if (place === 'last') await app.register(mcp)
+  if (place === 'last') await app.register(mcp, everything)
   addRoutes(app)
-  if (place === 'after the routes') await app.register(mcp)
+  if (place === 'after the routes') await app.register(mcp, everything)
   if (place !== 'absent') addTools(app)
   return app
 }

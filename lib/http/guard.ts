@@ -7,7 +7,9 @@ export interface GuardOptions {
   /** Whether a bearer token is asked for, so that a page of a rebound host name can do nothing. */
   readonly authenticated: boolean
   readonly hosts: readonly string[] | undefined
-  readonly origins: readonly string[]
+  /** Whether the option `origins` names an origin. */
+  readonly isListed: (origin: string) => boolean
+  readonly requireHttps: boolean
 }
 
 const LOOPBACK_ADDRESS = /^(?:127(?:\.\d{1,3}){3}|::1|::ffff:127(?:\.\d{1,3}){3})$/
@@ -23,11 +25,11 @@ function nameOf (host: string): string {
 
 /**
  * Refuses requests by where they come from, before anything is read: DNS rebinding and foreign pages (basic/transports, "Security Warning").
- * Throws FST_MCP_PEER_FORBIDDEN, FST_MCP_HOST_FORBIDDEN and FST_MCP_ORIGIN_FORBIDDEN.
+ * Throws FST_MCP_HTTPS_REQUIRED, FST_MCP_PEER_FORBIDDEN, FST_MCP_HOST_FORBIDDEN and FST_MCP_ORIGIN_FORBIDDEN,
+ * and what a function in `origins` throws.
  */
-export function createGuard ({ loopbackOnly, authenticated, hosts, origins }: GuardOptions): (request: FastifyRequest) => void {
+export function createGuard ({ loopbackOnly, authenticated, hosts, isListed, requireHttps }: GuardOptions): (request: FastifyRequest) => void {
   const allowedHosts = new Set(hosts?.map(host => host.toLowerCase()))
-  const allowedOrigins = new Set(origins.map(origin => origin.toLowerCase()))
   const isNamed = (host: string): boolean => allowedHosts.has(host.toLowerCase()) || allowedHosts.has(nameOf(host))
   const isAllowedHost = (host: string): boolean =>
     isNamed(host) || (loopbackOnly ? LOOPBACK_NAME.test(nameOf(host)) : hosts === undefined)
@@ -35,6 +37,7 @@ export function createGuard ({ loopbackOnly, authenticated, hosts, origins }: Gu
   const isProvenHost = (host: string): boolean => authenticated || isNamed(host) || LOOPBACK_NAME.test(nameOf(host))
 
   return request => {
+    if (requireHttps && request.protocol !== 'https' && !isLoopbackPeer(request)) throw new errorCodes.FST_MCP_HTTPS_REQUIRED()
     if (loopbackOnly && !isLoopbackPeer(request)) throw new errorCodes.FST_MCP_PEER_FORBIDDEN()
     const { host, headers } = request
     if (!isAllowedHost(host)) throw new errorCodes.FST_MCP_HOST_FORBIDDEN(host)
@@ -43,7 +46,7 @@ export function createGuard ({ loopbackOnly, authenticated, hosts, origins }: Gu
     for (const sent of loopbackOnly ? [headers.host, headers[':authority']?.toString()] : []) {
       if (sent !== undefined && !isAllowedHost(sent)) throw new errorCodes.FST_MCP_HOST_FORBIDDEN(sent)
     }
-    if (origin === undefined || allowedOrigins.has(origin.toLowerCase())) return
+    if (origin === undefined || isListed(origin)) return
     const from = URL.canParse(origin) ? new URL(origin).host : ''
     const isSameOrigin = from !== '' && from === host.toLowerCase().replace(DEFAULT_PORT, '') && isProvenHost(host)
     if (!isSameOrigin && !(loopbackOnly && LOOPBACK_NAME.test(nameOf(from)))) throw new errorCodes.FST_MCP_ORIGIN_FORBIDDEN(origin)

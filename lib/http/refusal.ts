@@ -15,6 +15,8 @@ export function refuse (reply: FastifyReply, thrown: unknown, challenge: Challen
   const { status, told } = translate(error, reply.request)
   reply.code(status)
   if (status === 401 || told instanceof errorCodes.FST_MCP_SCOPE_INSUFFICIENT) reply.header('www-authenticate', challenge(told))
+  // A connection of HTTP/2 cannot be upgraded.
+  if (status === 426 && reply.request.raw.httpVersionMajor === 1) reply.header('upgrade', 'TLS/1.2').header('connection', 'upgrade')
   if ((status === 503 || status === 429) && !reply.hasHeader('retry-after')) reply.header('retry-after', SECONDS_TO_RETRY)
   if (status >= 500) logSafely(reply.log, error, 'request failed')
   else reply.log.info({ refusal: toRpcError(told) }, 'request refused')

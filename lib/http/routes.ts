@@ -18,6 +18,7 @@ import { Answer, type OpenResponses } from './answer.ts'
 import type { Authenticate, Principal } from './auth.ts'
 import { useBodyParser } from './body.ts'
 import type { Challenge } from './challenge.ts'
+import type { Cors } from './cors.ts'
 import { refuse } from './refusal.ts'
 
 /** `request.mcp`: how a request of an MCP client was understood. Null on every other request. */
@@ -36,6 +37,10 @@ export interface RoutesOptions {
   readonly guard: (request: FastifyRequest) => void
   readonly authenticate: Authenticate
   readonly challenge: Challenge
+  /** Goes into the `config` of each route, for plugins of the host. */
+  readonly config: object
+  /** Null without `origins`. */
+  readonly cors: Cors | null
   readonly responses: OpenResponses
   readonly pool: StreamPool
   readonly stateless: Stateless
@@ -61,11 +66,13 @@ export function registerRoutes (scope: FastifyInstance, options: RoutesOptions):
   const handlerTimeout = Reflect.get(scope.initialConfig, 'handlerTimeout') > 0 ? MAX_TIMER : undefined
   const route = (url: string, transport: RequestMcp['transport'], handles: Partial<Record<string, Handle>>): void => {
     const onRequest = admit(transport, options)
+    const same = { url, config: { ...options.config, ...options.cors?.config }, exposeHeadRoute: false, bodyLimit: limits.body, handlerTimeout }
+    const served = METHODS.filter(method => handles[method] !== undefined)
     for (const method of METHODS) {
-      const handle = handles[method] ?? refuseMethod(METHODS.filter(allowed => handles[allowed] !== undefined))
-      const handler = handlerOf(handle, limits.id, challenge)
-      scope.route({ method, url, exposeHeadRoute: false, bodyLimit: limits.body, handlerTimeout, onRequest, handler })
+      const handle = handles[method] ?? refuseMethod(served)
+      scope.route({ ...same, method, onRequest, handler: handlerOf(handle, limits.id, challenge) })
     }
+    if (options.cors !== null) scope.route({ ...same, ...options.cors.preflight(served.join(', '), options.guard) })
   }
   const answer = (request: FastifyRequest, reply: FastifyReply): Answer => {
     const accepts = readAccept(request.headers.accept)
