@@ -4,6 +4,7 @@ import { errorCodes } from './errors.ts'
 import { OpenResponses } from './http/answer.ts'
 import { createAuthenticate } from './http/auth.ts'
 import { createGuard } from './http/guard.ts'
+import { createRates } from './http/rates.ts'
 import { registerRoutes, type RequestMcp } from './http/routes.ts'
 import { Mcp } from './mcp.ts'
 import { type McpOptions, resolveOptions } from './options.ts'
@@ -25,7 +26,7 @@ declare module 'fastify' {
 async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
   const options = resolveOptions(given)
   if (Object.hasOwn(app, 'mcp')) throw new errorCodes.FST_MCP_ALREADY_REGISTERED()
-  const { prefix, paths, auth, hosts, origins, streams, limits } = options
+  const { prefix, paths, auth, hosts, origins, streams, limits, rateLimit } = options
   const server = createServer(options, app.prefix, app.log)
   const { pool, sessions, stateless, streamable, httpSse } = server
   const responses = new OpenResponses()
@@ -40,6 +41,7 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
     openAfter: streams.openAfter,
     guard: createGuard({ loopbackOnly: auth === undefined, authenticated: Boolean(auth), hosts, origins }),
     authenticate: createAuthenticate(auth),
+    rates: await createRates(scope, { rateLimit, hasPrincipals: Boolean(auth), tools: server.tools, name: scope.prefix + paths.mcp }),
     responses,
     pool,
     stateless,
@@ -66,7 +68,7 @@ export type { PromptHandle } from './features/prompts.ts'
 export type { CacheHint, Handle, Visible } from './features/registry.ts'
 export type { ListContext, ListedResource, Read, ResourceDefinition, TemplateDefinition } from './features/resource.ts'
 export type { ResourceHandle, TemplateHandle } from './features/resources.ts'
-export type { ToolDefinition, ToolHandler } from './features/tool.ts'
+export type { RateLimit, ToolDefinition, ToolHandler } from './features/tool.ts'
 export type { ToolHandle } from './features/tools.ts'
 export type { Variables, VariablesOf } from './features/uri-template.ts'
 export type { AuthOptions, McpPrincipal, Principal } from './http/auth.ts'

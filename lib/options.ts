@@ -47,6 +47,12 @@ const sessions = z.strictObject({
   replay: replay.prefault({})
 })
 
+const rateLimit = z.strictObject({
+  max: count.default(600).describe('The most requests of one principal in each `timeWindow`; without auth, of one address.'),
+  timeWindow: ms(1).default(60_000).describe('Milliseconds.'),
+  maxPerAddress: count.default(1_200).describe('The most requests of one address, or of one /64 of IPv6, counted before tokens are looked at. With auth alone.')
+})
+
 /** Every option: its default and its sentence. `docs/options.md` shows the same table. */
 export const optionsSchema = z.strictObject({
   name: z.string().min(1).default('mcp-server').describe('The name that the server gives itself in `initialize`.'),
@@ -63,6 +69,7 @@ export const optionsSchema = z.strictObject({
     messages: path.default('/messages').describe('HTTP+SSE: the POST for messages.')
   }).prefault({}),
   auth: auth.or(z.literal(false)).optional().describe('Who may come in. Without it only loopback clients are served; `false` opens the server.'),
+  rateLimit: rateLimit.or(z.literal(false)).default(false).describe('How often clients may come; `false`: as often as they like. Tools may have limits of their own either way.'),
   origins: z.array(origin).default([]).describe('Origins of pages that may call the server, beside its own.'),
   hosts: z.array(host).optional().describe('Values of the Host header that are served, with or without port. Default: all with `auth`, loopback names without.'),
   streams: z.strictObject({

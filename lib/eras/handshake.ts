@@ -171,7 +171,8 @@ export function takeResponses ({ questions }: Served, messages: readonly Message
 export function checkCalls ({ limits, calls }: Pick<Served, 'limits' | 'calls'>, requests: number, owner: string | null): void {
   if (requests === 0) return
   if (calls.size + requests > limits.calls) throw new errorCodes.FST_MCP_CALLS_FULL()
-  if (owner !== null && calls.owners.of(owner) + requests > limits.callsPerPrincipal) throw new errorCodes.FST_MCP_QUOTA_EXCEEDED(limits.callsPerPrincipal, 'calls')
+  const { callsPerPrincipal: most } = limits
+  if (owner !== null && calls.owners.of(owner) + requests > most) throw new errorCodes.FST_MCP_QUOTA_EXCEEDED(most, 'calls')
 }
 
 /** Where the messages of a POST belong, and how they came. */
@@ -187,7 +188,8 @@ export function checkMessages (served: Served, messages: readonly Message[], { b
   if (batch && !profile.batches) throw new errorCodes.FST_MCP_BATCH_UNSUPPORTED()
   const inProgress = session === null ? undefined : served.sessions?.peek(session.id)?.calls
   const requests = messages.filter(message => message.kind === 'request').length
-  if (session !== null && requests > 0 && (inProgress?.size ?? 0) + requests > served.limits.callsPerSession) throw new errorCodes.FST_MCP_CALLS_FULL()
+  const ofSession = (inProgress?.size ?? 0) + requests
+  if (session !== null && requests > 0 && ofSession > served.limits.callsPerSession) throw new errorCodes.FST_MCP_CALLS_FULL()
   checkCalls(served, requests, owner)
   for (const message of messages) {
     if (message.kind === 'request' && inProgress?.has(message.id) === true) throw new errorCodes.FST_MCP_ID_IN_USE(JSON.stringify(message.id))

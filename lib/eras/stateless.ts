@@ -38,7 +38,8 @@ export class Stateless {
   }
 
   /**
-   * Answers a POST. Throws FST_MCP_HEADER_MISMATCH, FST_MCP_CALLS_FULL, FST_MCP_STREAMS_FULL, FST_MCP_QUOTA_EXCEEDED and what the listeners throw.
+   * Answers a POST. Throws FST_MCP_HEADER_MISMATCH, FST_MCP_CALLS_FULL, FST_MCP_STREAMS_FULL, FST_MCP_QUOTA_EXCEEDED and
+   * what the listeners throw.
    */
   post (inbound: Standalone | Notice, facts: Facts, exchange: Exchange): Awaitable<void> {
     if (inbound.kind === 'notice') return exchange.accepted()

@@ -47,7 +47,8 @@ export class Questions {
 
   /**
    * Sends a request on the stream of a call and waits for its answer. Rejects with the reason when the call ends before, and with
-   * FST_MCP_ASK_TIMEOUT, FST_MCP_ASK_REFUSED, FST_MCP_CLIENT_GONE and, when too many wait, FST_MCP_ASK_UNAVAILABLE and FST_MCP_QUOTA_EXCEEDED. Whoever stops waiting tells the client (basic/utilities/cancellation).
+   * FST_MCP_ASK_TIMEOUT, FST_MCP_ASK_REFUSED and FST_MCP_CLIENT_GONE; with FST_MCP_ASK_UNAVAILABLE and FST_MCP_QUOTA_EXCEEDED when
+   * too many wait. Whoever stops waiting tells the client (basic/utilities/cancellation).
    */
   async ask (call: Call, session: string, key: string, { method, params }: Question): Promise<unknown> {
     const { timeout, max, maxPerPrincipal } = this.#options
