@@ -52,7 +52,8 @@ export class Stateless {
     const owner = ownerOf(principal)
     if (isCall || !desk.hooks.isEmpty) checkCalls(served, 1, owner)
     if (mayStream(message)) served.pool.admit(owner)
-    const outbox = exchange.outbox([message.id], false, () => new DirectLine(served.pool, owner, () => call.abort(new errorCodes.FST_MCP_CLIENT_GONE())))
+    const onLost = (): void => call.abort(new errorCodes.FST_MCP_CLIENT_GONE())
+    const outbox = exchange.outbox([message.id], false, () => new DirectLine(served.pool, owner, onLost))
     const caller: Caller = {
       profile, principal, session: null, terms: { capabilities, logLevel }, request, outbox, calls: served.calls, inquiryOf: this.#inquiryOf
     }

@@ -130,4 +130,3 @@ function tell (reply: FastifyReply, what: string, counted: Counted): void {
   reply.header('retry-after', seconds)
   throw new errorCodes.FST_MCP_RATE_LIMITED(what, seconds)
 }
-
