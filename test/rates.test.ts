@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import rateLimit from '@fastify/rate-limit'
-import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
+import Fastify, { type FastifyInstance } from 'fastify'
 import mcp, { type McpOptions } from 'fastify-mcp-sse'
 import t, { type Test } from 'tap'
 import { Client, createApp, EventStream, listen, type Reply, send, SseClient, StatelessClient, until, within } from './client.ts'
@@ -129,8 +129,8 @@ t.test('two servers of one app count apart', async t => {
 type Register = (app: FastifyInstance) => unknown
 
 /** An app whose host may have a rate limit, and a route of its own. */
-async function withHost (t: Test, before: Register, after: Register, options: McpOptions, server: FastifyServerOptions = {}): Promise<FastifyInstance> {
-  const app = Fastify(server)
+async function withHost (t: Test, before: Register, after: Register, options: McpOptions): Promise<FastifyInstance> {
+  const app = Fastify()
   t.after(() => app.close())
   await before(app)
   await app.register(mcp, options)
