@@ -54,7 +54,7 @@ export function createServer (options: ResolvedOptions, scopePrefix: string, log
   const subscriptions = new Subscriptions()
   if (sessions !== null) subscriptions.add(sessions)
   const hooks = new Hooks(options.tools.timeout)
-  const questions = new Questions(ask.timeout)
+  const questions = new Questions(ask)
   const offered = createOffered(options, subscriptions, sessions, log)
   const { tools, prompts, resources } = offered
   const scopes = new Scopes(options.auth || {})
@@ -127,6 +127,7 @@ function createSessions (options: ResolvedOptions, store: OpenStore, pool: Strea
     idle: sessions.idle,
     window: sessions.replay.window,
     retry: streams.retry,
+    maxPerPrincipal: sessions.maxPerPrincipal,
     uris: subscriptions.uris,
     onError: err => logSafely(log, err, 'the store failed')
   })

@@ -9,6 +9,7 @@ import { createGuard } from './http/guard.ts'
 import { useHeaders } from './http/headers.ts'
 import { createMetadata, registerMetadata } from './http/metadata.ts'
 import { createOrigins } from './http/origins.ts'
+import { createRates } from './http/rates.ts'
 import { registerRoutes, type RequestMcp } from './http/routes.ts'
 import { Mcp } from './mcp.ts'
 import { type McpOptions, resolveOptions } from './options.ts'
@@ -30,7 +31,7 @@ declare module 'fastify' {
 async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
   const options = resolveOptions(given)
   if (Object.hasOwn(app, 'mcp')) throw new errorCodes.FST_MCP_ALREADY_REGISTERED()
-  const { prefix, paths, auth, hosts, origins, requireHttps, helmet, streams, limits } = options
+  const { prefix, paths, auth, hosts, origins, requireHttps, helmet, streams, limits, rateLimit } = options
   const server = createServer(options, app.prefix, app.log)
   const { pool, sessions, stateless, streamable, httpSse, scopes } = server
   const metadata = createMetadata(auth || {}, app.prefix)
@@ -51,6 +52,7 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
     guard: createGuard({ loopbackOnly: auth === undefined, authenticated: Boolean(auth), hosts, isListed, requireHttps }),
     authenticate: withScopes(createAuthenticate(auth), scopes),
     challenge: createChallenge({ metadata: metadata?.url, scopes: (auth || {}).scopes ?? [] }),
+    rates: await createRates(scope, { rateLimit, hasPrincipals: Boolean(auth), tools: server.tools, name: scope.prefix + paths.mcp }),
     responses,
     pool,
     stateless,
@@ -78,7 +80,7 @@ export type { PromptHandle } from './features/prompts.ts'
 export type { CacheHint, Handle, Visible } from './features/registry.ts'
 export type { ListContext, ListedResource, Read, ResourceDefinition, TemplateDefinition } from './features/resource.ts'
 export type { ResourceHandle, TemplateHandle } from './features/resources.ts'
-export type { ToolDefinition, ToolHandler } from './features/tool.ts'
+export type { RateLimit, ToolDefinition, ToolHandler } from './features/tool.ts'
 export type { ToolHandle } from './features/tools.ts'
 export type { Variables, VariablesOf } from './features/uri-template.ts'
 export type { AuthOptions, McpPrincipal, Principal } from './http/auth.ts'

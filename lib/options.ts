@@ -79,7 +79,14 @@ const sealKey = z.union([z.string().refine(key => Buffer.byteLength(key) >= 32, 
 const sessions = z.strictObject({
   idle: ms(2).default(1_800_000).describe('Milliseconds without a request after which a session without open streams or calls ends.'),
   max: count.default(10_000).describe('The most sessions at once; one more is refused with 503.'),
+  maxPerPrincipal: count.default(100).describe('The most sessions of one principal; one more is refused with 429.'),
   replay: replay.prefault({})
+})
+
+const rateLimit = z.strictObject({
+  max: count.default(600).describe('The most requests of one principal in each `timeWindow`; without auth, of one address.'),
+  timeWindow: ms(1).default(60_000).describe('Milliseconds.'),
+  maxPerAddress: count.default(1_200).describe('The most requests of one address, or of one /64 of IPv6, counted before tokens are looked at. With auth alone.')
 })
 
 /** Every option: its default and its sentence. `docs/options.md` shows the same table. */
@@ -98,6 +105,7 @@ export const optionsSchema = z.strictObject({
     messages: path.default('/messages').describe('HTTP+SSE: the POST for messages.')
   }).prefault({}),
   auth: auth.or(z.literal(false)).optional().describe('Who may come in. Without it only loopback clients are served; `false` opens the server.'),
+  rateLimit: rateLimit.or(z.literal(false)).default(false).describe('How often clients may come; `false`: as often as they like. Tools may have limits of their own either way.'),
   origins: z.array(origin).default([]).describe('Origins of pages that may call the server, beside its own: as they are, as a RegExp, or as a function that gives true. They get CORS.'),
   cors: z.strictObject({
     maxAge: ms(0).default(7_200_000).describe('Milliseconds for which a browser may keep the answer to a preflight.')
@@ -110,6 +118,7 @@ export const optionsSchema = z.strictObject({
     keepAlive: ms(10).default(15_000).describe('Milliseconds of silence after which a stream gets a comment.'),
     stall: ms(10).default(60_000).describe('Milliseconds after which the connection of a client that reads nothing is broken.'),
     max: count.default(1_000).describe('The most open streams; requests that could need one more are refused with 503.'),
+    maxPerPrincipal: count.default(16).describe('The most open streams of one principal; requests that could need one more are refused with 429.'),
     buffer: count.default(65_536).describe('Bytes that may wait in each stream before its tool does.'),
     openAfter: ms(1).default(1_000).describe('Milliseconds after which a POST without an answer becomes a stream.'),
     retry: ms(0).default(1_000).describe('Milliseconds that clients are told to wait before they reconnect.')
@@ -137,6 +146,8 @@ export const optionsSchema = z.strictObject({
   }).prefault({}),
   ask: z.strictObject({
     timeout: ms(1).default(600_000).describe('Milliseconds that a client has for an answer, in sessions.'),
+    max: count.default(10_000).describe('The most questions that wait for an answer, in sessions; one more is refused to the handler.'),
+    maxPerPrincipal: count.default(256).describe('The most questions to one principal that wait for an answer, in sessions.'),
     keys: z.array(sealKey).min(1).optional().describe('Secrets of at least 32 bytes that seal a `requestState`. The first seals, all open, so that they can be rotated; nodes need the same. Default: a random one for each process.'),
     ttl: ms(1).default(900_000).describe('Milliseconds for which a `requestState` can be brought back.'),
     maxState: count.min(512).default(65_536).describe('The most characters of a `requestState`.')
@@ -153,6 +164,7 @@ export const optionsSchema = z.strictObject({
     uri: count.max(65_536).default(4_096).describe('The most characters of the URI of a resource.'),
     calls: count.default(10_000).describe('The most calls in progress; one more is refused with 503.'),
     callsPerSession: count.default(256).describe('The most calls in progress of one session.'),
+    callsPerPrincipal: count.default(256).describe('The most calls in progress of one principal; one more is refused with 429.'),
     header: count.min(512).default(1_024).describe('The most characters of `Mcp-Session-Id`, `MCP-Protocol-Version` and `Last-Event-ID`.'),
     depth: count.max(1_000).default(64).describe('The deepest nesting of a request body.'),
     values: count.default(100_000).describe('The most values in a request body: what stands in its arrays and objects.')

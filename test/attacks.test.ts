@@ -244,7 +244,7 @@ t.test('a request that is cancelled while the store works on it gets no answer',
   const app = await createApp(t, {
     store: storeWith(({ sessions }) => ({
       sessions: {
-        create: record => sessions.create(record),
+        create: (record, max) => sessions.create(record, max),
         get: id => sessions.get(id),
         update: () => new Promise(resolve => { write = resolve }),
         touch: id => sessions.touch(id),
@@ -509,7 +509,7 @@ t.test('a store that fails in the background is told to the log', async t => {
         let isDown = false
         const store = storeWith(({ sessions }) => ({
           sessions: {
-            create: record => sessions.create(record),
+            create: (record, max) => sessions.create(record, max),
             get: id => sessions.get(id),
             update: record => sessions.update(record),
             touch: id => isDown && method === 'touch' ? fail() : sessions.touch(id),

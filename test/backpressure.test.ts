@@ -217,14 +217,14 @@ t.test('a request over HTTP+SSE waits until the stream has room for its answer',
 t.test('whoever waits for a stream waits on when another was faster', async t => {
   const limits = { idle: 1_000, max: 1, replay: { events: 1, bytes: 1, window: 1_000 } }
   const store = memoryStore().open(limits)
-  const pool = new StreamPool({ buffer: 10, keepAlive: 1_000, stall: 1_000, max: 1 })
+  const pool = new StreamPool({ buffer: 10, keepAlive: 1_000, stall: 1_000, max: 1, maxPerPrincipal: 1 })
   t.after(() => {
     pool.close()
     return store.close()
   })
   const nothing = (): void => {}
   const channel = new Channel({
-    id: 'x', session: 's', pool, events: store.events, window: 1_000, retry: 1, primes: false, isDisposable: false, onLost: nothing, onGap: nothing, onEnd: nothing
+    id: 'x', session: 's', owner: null, pool, events: store.events, window: 1_000, retry: 1, primes: false, isDisposable: false, onLost: nothing, onGap: nothing, onEnd: nothing
   })
   const stream = channel.connect()
   const states: unknown[] = []

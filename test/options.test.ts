@@ -28,16 +28,17 @@ t.test('without options every default holds', async t => {
     version: '0.0.0',
     prefix: '',
     paths: { mcp: '/mcp', sse: '/sse', messages: '/messages' },
+    rateLimit: false,
     origins: [],
     cors: { maxAge: 7_200_000 },
     helmet: true,
     requireHttps: false,
-    streams: { keepAlive: 15_000, stall: 60_000, max: 1_000, buffer: 65_536, openAfter: 1_000, retry: 1_000 },
-    sessions: { idle: 1_800_000, max: 10_000, replay: { events: 1_000, bytes: 262_144, window: 300_000 } },
+    streams: { keepAlive: 15_000, stall: 60_000, max: 1_000, maxPerPrincipal: 16, buffer: 65_536, openAfter: 1_000, retry: 1_000 },
+    sessions: { idle: 1_800_000, max: 10_000, maxPerPrincipal: 100, replay: { events: 1_000, bytes: 262_144, window: 300_000 } },
     tools: { timeout: 300_000, grace: 5_000, maxResult: 10_485_760 },
     lists: { pageSize: 100 },
     cache: { ttl: 0, scope: 'private', lists: {} },
-    ask: { timeout: 600_000, ttl: 900_000, maxState: 65_536 },
+    ask: { timeout: 600_000, max: 10_000, maxPerPrincipal: 256, ttl: 900_000, maxState: 65_536 },
     subscriptions: { maxPerPrincipal: 16, uris: 1_000 },
     limits: {
       body: 4_194_304,
@@ -47,6 +48,7 @@ t.test('without options every default holds', async t => {
       uri: 4_096,
       calls: 10_000,
       callsPerSession: 256,
+      callsPerPrincipal: 256,
       header: 1_024,
       depth: 64,
       values: 100_000
@@ -67,7 +69,7 @@ t.test('each option takes what it should', async t => {
     ['origins', [], ['https://a.example', 'http://localhost:8080'], [/^https:/, () => true]], ['cors.maxAge', 0, MAX_TIMER],
     ['helmet', true, false, {}, { xFrameOptions: false }], ['requireHttps', true, false], ['hosts', [], ['a.example:1', 'localhost', '[::1]', '[::1]:8080', '10.0.0.1']],
     ['streams.keepAlive', 10, MAX_TIMER], ['streams.stall', 10], ['streams.max', 1], ['streams.buffer', 1], ['streams.openAfter', 1], ['streams.retry', 0],
-    ['sessions', false], ['sessions.idle', 2], ['sessions.max', 1], ['sessions.replay.events', 1], ['sessions.replay.bytes', 1],
+    ['sessions', false], ['rateLimit', false, { max: 1, timeWindow: 1, maxPerAddress: 1 }], ['rateLimit.max', 1], ['rateLimit.timeWindow', 1, MAX_TIMER], ['rateLimit.maxPerAddress', 1], ['sessions.maxPerPrincipal', 1], ['streams.maxPerPrincipal', 1], ['ask.max', 1], ['ask.maxPerPrincipal', 1], ['limits.callsPerPrincipal', 1], ['sessions.idle', 2], ['sessions.max', 1], ['sessions.replay.events', 1], ['sessions.replay.bytes', 1],
     ['sessions.replay.window', 1], ['tools.timeout', 1], ['tools.grace', 1], ['tools.maxResult', 1], ['lists.pageSize', 1],
     ['description', ''], ['websiteUrl', 'https://a.example/docs'], ['icons', [], [{ src: 'https://a.example/i.png', mimeType: 'image/png' }]],
     ['cache.ttl', 0, 1, MAX_TIMER], ['cache.scope', 'public', 'private'], ['cache.lists.discover.ttl', 0], ['cache.lists.read.scope', 'public'],
@@ -92,7 +94,7 @@ t.test('an option that is wrong is refused, with its name and its value', async 
     ['origins', 'https://a.example', ['a.example'], [7], [null]], ['cors', true], ['cors.maxAge', -1, '1h', MAX_TIMER + 1],
     ['helmet', 'on', 7, null, []], ['requireHttps', 'yes', 1], ['hosts', 'a', [''], [7], ['https://a.example'], ['a.example/'], ['a:b'], ['::1']],
     ['streams', 7, null], ['streams.keepAlive', 9, 0, -1, 1.5, NaN, Infinity, '15s', MAX_TIMER + 1], ['streams.stall', 9, '1'], ['streams.max', 0, -1, 1.5, 'many'],
-    ['streams.buffer', 0], ['streams.openAfter', 0], ['streams.retry', -1], ['sessions', true, 'off'], ['sessions.idle', 1, MAX_TIMER + 1], ['sessions.max', 0],
+    ['streams.buffer', 0], ['streams.openAfter', 0], ['streams.retry', -1], ['sessions', true, 'off'], ['rateLimit', true, 60], ['rateLimit.max', 0, '60'], ['rateLimit.timeWindow', 0, '1 minute', MAX_TIMER + 1], ['rateLimit.maxPerAddress', 0], ['sessions.maxPerPrincipal', 0], ['streams.maxPerPrincipal', 0, 1.5], ['ask.max', 0], ['ask.maxPerPrincipal', -1], ['limits.callsPerPrincipal', '1'], ['sessions.idle', 1, MAX_TIMER + 1], ['sessions.max', 0],
     ['sessions.replay', 7], ['sessions.replay.events', 0], ['sessions.replay.bytes', 0.5], ['sessions.replay.window', 0],
     ['tools.timeout', 0, MAX_TIMER + 1], ['tools.grace', 0], ['tools.maxResult', 0], ['lists.pageSize', 0, '10'],
     ['description', 7], ['websiteUrl', 'a.example', 7], ['icons', {}, 'x'], ['cache', 7, null], ['cache.ttl', -1, 1.5, MAX_TIMER + 1, '1'], ['cache.scope', 'shared', true],
@@ -255,7 +257,11 @@ t.test('a tool that is registered wrong is refused with its name', async t => {
     [{ inputSchema: {} }, () => {}, /`inputSchema` is not part of a definition; use `input`$/], [{ descripton: 'x' }, () => {}, /`descripton` is not part of a definition$/],
     [{ description: 5 }, () => {}, /^Tool "b": `description`: .*expected string/], [{ title: null }, () => {}, /`title`: /], [{ _meta: 'x' }, () => {}, /`_meta`: /],
     [{ annotations: { readonly: true } }, () => {}, /`annotations.readonly` is not part/], [{ annotations: { readOnlyHint: 'yes' } }, () => {}, /`annotations.readOnlyHint`: /],
-    [{ icons: [{}] }, () => {}, /`icons.0.src`: /]
+    [{ icons: [{}] }, () => {}, /`icons.0.src`: /],
+    [{ rateLimit: 5 }, () => {}, /`rateLimit.max` must be a whole number from 1 on, got undefined/], [{ rateLimit: null }, () => {}, /got undefined/],
+    [{ rateLimit: { max: 0, timeWindow: 1 } }, () => {}, /`rateLimit.max`.*got 0/], [{ rateLimit: { max: 1, timeWindow: '1 minute' } }, () => {}, /`rateLimit.timeWindow`.*got 1 minute/],
+    [{ rateLimit: { max: 1, timeWindow: 0 } }, () => {}, /`rateLimit.timeWindow`.*got 0/], [{ rateLimit: { max: 1, timeWindow: MAX_TIMER + 1 } }, () => {}, /`rateLimit.timeWindow`/],
+    [{ rateLimit: { max: 1, timeWindow: 1, ban: 1 } }, () => {}, /`rateLimit.ban` is not part of a definition/]
   ]
   for (const [definition, handler, says] of wrong) {
     t.throws(() => app.mcp.tool('b', definition as object, handler as () => string), { code: 'FST_MCP_TOOL_INVALID', message: says }, says.source)

@@ -531,9 +531,9 @@ function laterStore (): Store {
       return {
         sessions: {
           get size () { return sessions.size },
-          create (record) {
+          create (record, maxPerPrincipal) {
             records.set(record.id, structuredClone(record))
-            return later(sessions.create(record))
+            return later(sessions.create(record, maxPerPrincipal))
           },
           async get (id) { return await later(sessions.get(id)) && later(records.get(id)) },
           update: async record => { records.set(record.id, await later(record)) },

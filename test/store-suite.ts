@@ -36,14 +36,14 @@ export function storeSuite (t: Test, { create, advance, lag }: StoreUnderTest): 
   check('a session is found by its id, with everything that was kept', async (t, { sessions }) => {
     const kept = record('a', { principal: 'issuer\nme', transport: 'http+sse', revision: '2024-11-05', initialized: false, capabilities: { roots: {} }, logLevel: 'alert' })
     t.equal(await sessions.get('a'), undefined)
-    t.equal(await sessions.create(kept), true)
+    t.equal(await sessions.create(kept, 100), 'created')
     t.strictSame(await sessions.get('a'), kept)
     t.equal(sessions.size, 1)
     for (const id of ['', 'A', 'b', '__proto__', 'constructor']) t.equal(await sessions.get(id), undefined, JSON.stringify(id))
   })
 
   check('a changed session stays changed', async (t, { sessions }) => {
-    await sessions.create(record('a'))
+    await sessions.create(record('a'), 100)
     const found = await sessions.get('a') ?? record('lost')
     Object.assign(found, { revision: '2025-03-26', logLevel: 'debug' })
     await sessions.update(found)
@@ -51,8 +51,8 @@ export function storeSuite (t: Test, { create, advance, lag }: StoreUnderTest): 
   })
 
   check('a session that is not touched for its idle time is gone, and one that is touched stays', async (t, { sessions }) => {
-    await sessions.create(record('idle'))
-    await sessions.create(record('busy'))
+    await sessions.create(record('idle'), 100)
+    await sessions.create(record('busy'), 100)
     await advance(700)
     await sessions.touch('busy')
     t.ok(await sessions.get('idle'), 'not yet')
@@ -66,22 +66,22 @@ export function storeSuite (t: Test, { create, advance, lag }: StoreUnderTest): 
   })
 
   check('no more sessions are created than may be, and an ended or expired one makes room', async (t, { sessions }) => {
-    for (const id of ['a', 'b', 'c']) t.equal(await sessions.create(record(id)), true)
-    t.equal(await sessions.create(record('d')), false)
+    for (const id of ['a', 'b', 'c']) t.equal(await sessions.create(record(id), 100), 'created')
+    t.equal(await sessions.create(record('d'), 100), 'full')
     t.equal(await sessions.get('d'), undefined)
     t.equal(sessions.size, 3)
     await sessions.delete('b')
-    t.equal(await sessions.create(record('d')), true)
-    t.equal(await sessions.create(record('e')), false)
+    t.equal(await sessions.create(record('d'), 100), 'created')
+    t.equal(await sessions.create(record('e'), 100), 'full')
     await advance(1_100)
-    t.equal(await sessions.create(record('e')), true)
+    t.equal(await sessions.create(record('e'), 100), 'created')
     t.equal(sessions.size, 1)
   })
 
   check('a deleted session is gone once, with its events', async (t, store) => {
     const { sessions, events } = store
-    await sessions.create(record('a'))
-    await sessions.create(record('b'))
+    await sessions.create(record('a'), 100)
+    await sessions.create(record('b'), 100)
     fill(store, 'a', 's', 1, 2)
     fill(store, 'b', 's', 1, 2)
     t.equal(await sessions.delete('a'), true)
@@ -94,7 +94,7 @@ export function storeSuite (t: Test, { create, advance, lag }: StoreUnderTest): 
   check('servers that open one store do not meet', async t => {
     const shared = create()
     const [one, two] = [shared.open(LIMITS), shared.open(LIMITS)]
-    await one.sessions.create(record('a'))
+    await one.sessions.create(record('a'), 100)
     fill(one, 'a', 's', 1, 1)
     t.equal(await two.sessions.get('a'), undefined)
     t.equal(await two.events.after('a', 's', 0), undefined)

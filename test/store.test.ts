@@ -66,13 +66,13 @@ t.test('one result that nobody fetched may be larger than the budget, several ma
 t.test('a session of the memory store expires with its events, and a closed store has no timer', async t => {
   const { sessions, events, close } = memoryStore().open(LIMITS)
   const record = { id: 'a', principal: null, transport: 'streamable-http', revision: '2025-11-25', initialized: true, capabilities: {}, logLevel: null, subscriptions: [] } as const
-  await sessions.create(record)
+  await sessions.create(record, 100)
   events.append('a', { stream: 's', seq: 1, frame: 'x' })
   mock.timers.tick(10_000)
   t.equal(sessions.size, 0)
   t.equal(await events.after('a', 's', 0), undefined)
 
-  await sessions.create(record)
+  await sessions.create(record, 100)
   await close()
   mock.timers.tick(100_000)
   t.equal(sessions.size, 1, 'nothing sweeps any more')

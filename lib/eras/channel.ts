@@ -22,6 +22,8 @@ export interface ChannelOptions {
   /** Names the stream in its event ids. */
   readonly id: string
   readonly session: string
+  /** Whose streams count its connections. */
+  readonly owner: string | null
   readonly pool: StreamPool
   readonly events: EventLog
   /** Milliseconds in which a client may come back. */
@@ -79,9 +81,9 @@ export class Channel implements Line {
 
   /** A new connection takes the stream over, also from one whose end was not noticed yet. */
   attach (): SseStream {
-    const { pool, events, session, id } = this.#options
+    const { pool, owner, events, session, id } = this.#options
     const previous = this.#stream
-    const stream: SseStream = pool.open(() => this.#disconnected(stream))
+    const stream: SseStream = pool.open(owner, () => this.#disconnected(stream))
     this.#stream = stream
     clearTimeout(this.#away)
     events.release(session, id)
@@ -191,16 +193,18 @@ export class Channel implements Line {
 /** Carries the answer of one POST without a session: nothing is numbered or kept, so a lost connection ends the calls. */
 export class DirectLine implements Line {
   readonly #pool: StreamPool
+  readonly #owner: string | null
   readonly #onLost: () => void
   #stream: SseStream | undefined
 
-  constructor (pool: StreamPool, onLost: () => void) {
+  constructor (pool: StreamPool, owner: string | null, onLost: () => void) {
     this.#pool = pool
+    this.#owner = owner
     this.#onLost = onLost
   }
 
   connect (): SseStream {
-    this.#stream = this.#pool.open(delivered => { if (!delivered) this.#onLost() })
+    this.#stream = this.#pool.open(this.#owner, delivered => { if (!delivered) this.#onLost() })
     return this.#stream
   }
 

@@ -36,7 +36,7 @@ export interface Served {
   readonly calls: CallsInProgress
   /** Milliseconds that a client is told to wait before it comes back. */
   readonly retry: number
-  readonly limits: { readonly capabilities: number, readonly calls: number, readonly callsPerSession: number }
+  readonly limits: { readonly capabilities: number, readonly calls: number, readonly callsPerSession: number, readonly callsPerPrincipal: number }
 }
 
 /** What an era reads of an HTTP request, beside its body. */
@@ -169,14 +169,30 @@ export function takeResponses ({ questions }: Served, messages: readonly Message
   if (first?.kind === 'response') throw new errorCodes.FST_MCP_RESPONSE_UNEXPECTED(JSON.stringify(first.id))
 }
 
+/** Refuses calls that would be too many. Throws FST_MCP_CALLS_FULL and FST_MCP_QUOTA_EXCEEDED. */
+export function checkCalls ({ limits, calls }: Pick<Served, 'limits' | 'calls'>, requests: number, owner: string | null): void {
+  if (requests === 0) return
+  if (calls.size + requests > limits.calls) throw new errorCodes.FST_MCP_CALLS_FULL()
+  const { callsPerPrincipal: most } = limits
+  if (owner !== null && calls.owners.of(owner) + requests > most) throw new errorCodes.FST_MCP_QUOTA_EXCEEDED(most, 'calls')
+}
+
+/** Where the messages of a POST belong, and how they came. */
+interface Posted {
+  readonly batch: boolean
+  readonly session: SessionRecord | null
+  readonly profile: Profile
+  readonly owner: string | null
+}
+
 /** Refuses what no message of these may be: an id that is in use, a batch where there are none, one call too many. */
-export function checkMessages (served: Served, messages: readonly Message[], batch: boolean, session: SessionRecord | null, profile: Profile): void {
+export function checkMessages (served: Served, messages: readonly Message[], { batch, session, profile, owner }: Posted): void {
   if (batch && !profile.batches) throw new errorCodes.FST_MCP_BATCH_UNSUPPORTED()
   const inProgress = session === null ? undefined : served.sessions?.peek(session.id)?.calls
   const requests = messages.filter(message => message.kind === 'request').length
-  const { limits, calls } = served
-  const isFull = calls.size + requests > limits.calls || (session !== null && (inProgress?.size ?? 0) + requests > limits.callsPerSession)
-  if (requests > 0 && isFull) throw new errorCodes.FST_MCP_CALLS_FULL()
+  const ofSession = (inProgress?.size ?? 0) + requests
+  if (session !== null && requests > 0 && ofSession > served.limits.callsPerSession) throw new errorCodes.FST_MCP_CALLS_FULL()
+  checkCalls(served, requests, owner)
   for (const message of messages) {
     if (message.kind === 'request' && inProgress?.has(message.id) === true) throw new errorCodes.FST_MCP_ID_IN_USE(JSON.stringify(message.id))
   }

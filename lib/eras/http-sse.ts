@@ -1,13 +1,14 @@
 import { errorCodes } from '../errors.ts'
 import type { Outbox } from '../protocol/call.ts'
 import { resultOf } from '../protocol/message.ts'
+import { ownerOf } from '../protocol/owner.ts'
 import { comment, encode } from '../sse/frame.ts'
 import { type Awaitable, type SessionRecord, whenReady } from '../store/store.ts'
 import type { Channel } from './channel.ts'
 import type { Inbound, Initialize, Messages } from './classify.ts'
 import { readEventId } from './event-id.ts'
 import {
-  checkMessages, type Exchange, type Facts, initializeResult, newSession, newSessionId, profileFor, readInitialize, type Served,
+  checkCalls, checkMessages, type Exchange, type Facts, initializeResult, newSession, newSessionId, profileFor, readInitialize, type Served,
   startCalls, takeNotifications, takeResponses
 } from './handshake.ts'
 import { resume } from './resume.ts'
@@ -34,14 +35,14 @@ export class HttpSse {
    */
   get (facts: Facts, endpointOf: EndpointOf, exchange: Exchange): Awaitable<void> {
     const { pool } = this.#served
-    pool.admit()
+    pool.admit(ownerOf(facts.principal))
     const position = facts.lastEventId === undefined ? undefined : readEventId(facts.lastEventId)
     const known = position && this.#sessions.find(position.stream, facts.principal, 'http+sse')
     return whenReady(known, session => {
       if (session === undefined || position === undefined) return this.#open(facts, endpointOf, exchange)
       return whenReady(this.#sessions.replay(session, position), resumed => {
         const endpoint = encode({ event: 'endpoint', data: endpointOf(session.id) })
-        const stream = resumed.channel && resumed.replay?.isTold !== false && resume(resumed, pool, endpoint)
+        const stream = resumed.channel && resumed.replay?.isTold !== false && resume(resumed, pool, session.principal, endpoint)
         if (stream) return exchange.stream(stream)
         // More was lost than can be told, and a new session tells that.
         this.#sessions.expire(session.id)
@@ -88,23 +89,28 @@ export class HttpSse {
         : this.#take(inbound, session, channel, facts, exchange)
       // What stops the calls that fill the stream must not wait for them.
       const asks = inbound.kind === 'initialize' || inbound.messages.some(message => message.kind === 'request')
-      return asks ? this.#whenRoom(channel, proceed) : proceed()
+      return asks ? this.#whenRoom(channel, session.principal, proceed) : proceed()
     })
   }
 
   /**
    * Those who wait together go on one by one, as far as each leaves room for the next.
-   * Throws FST_MCP_SESSION_UNKNOWN, and FST_MCP_CALLS_FULL when too many wait already.
+   * Throws FST_MCP_SESSION_UNKNOWN, and FST_MCP_CALLS_FULL and FST_MCP_QUOTA_EXCEEDED when too many wait already.
    */
-  #whenRoom (channel: Channel, proceed: () => Awaitable<void>): Awaitable<void> {
+  #whenRoom (channel: Channel, owner: string | null, proceed: () => Awaitable<void>): Awaitable<void> {
     const room = channel.room()
     if (room === false) throw new errorCodes.FST_MCP_SESSION_UNKNOWN()
     if (room === true) return proceed()
     if (this.#count(channel, 0) >= this.#served.limits.callsPerSession) throw new errorCodes.FST_MCP_CALLS_FULL()
+    // Each holds a body, so they count as calls of whoever sent them.
+    const { calls: { owners } } = this.#served
+    checkCalls(this.#served, 1, owner)
     this.#count(channel, 1)
+    owners.add(owner)
     return room.then(() => {
       this.#count(channel, -1)
-      return this.#whenRoom(channel, proceed)
+      owners.remove(owner)
+      return this.#whenRoom(channel, owner, proceed)
     })
   }
 
@@ -126,7 +132,7 @@ export class HttpSse {
 
   #take ({ messages, batch }: Messages, session: SessionRecord, channel: Channel, facts: Facts, exchange: Exchange): void {
     const profile = profileFor(session.revision)
-    checkMessages(this.#served, messages, batch, session, profile)
+    checkMessages(this.#served, messages, { batch, session, profile, owner: session.principal })
     this.#served.checkScopes(messages, facts.principal)
     takeNotifications(this.#served, messages, session)
     takeResponses(this.#served, messages, session)

@@ -8,6 +8,7 @@ import { message } from '../sse/frame.ts'
 import { Mailbox } from '../sse/mailbox.ts'
 import type { StreamPool } from '../sse/pool.ts'
 import type { SseStream } from '../sse/stream.ts'
+import { Tally } from '../sse/tally.ts'
 
 const SUBSCRIPTION_ID = 'io.modelcontextprotocol/subscriptionId'
 
@@ -40,7 +41,7 @@ const FIELDS = { tools: 'toolsListChanged', prompts: 'promptsListChanged', resou
 export class Listeners {
   readonly #options: ListenersOptions
   readonly #open = new Set<Listener>()
-  readonly #counts = new Map<string, number>()
+  readonly #owners = new Tally()
 
   constructor (options: ListenersOptions) {
     this.#options = options
@@ -50,31 +51,24 @@ export class Listeners {
     return this.#open.size
   }
 
-  /** Throws FST_MCP_PARAMS_INVALID, FST_MCP_SUBSCRIPTIONS_FULL, FST_MCP_STREAMS_FULL and FST_MCP_CLOSING. */
+  /** Throws FST_MCP_PARAMS_INVALID, FST_MCP_SUBSCRIPTIONS_FULL, FST_MCP_STREAMS_FULL, FST_MCP_QUOTA_EXCEEDED and FST_MCP_CLOSING. */
   open ({ id, params }: Request, principal: Principal | null): SseStream {
     const { pool, subscriptions, limits } = this.#options
     const filter = this.#honour(params.notifications, principal)
-    pool.admit()
     const owner = ownerOf(principal)
-    if (owner !== null && this.#count(owner, 0) >= limits.maxPerPrincipal) {
+    if (this.#owners.of(owner) >= limits.maxPerPrincipal) {
       throw new errorCodes.FST_MCP_SUBSCRIPTIONS_FULL(`${limits.maxPerPrincipal} for each principal`)
     }
-    if (owner !== null) this.#count(owner, 1)
+    pool.admit(owner)
+    this.#owners.add(owner)
     const listener: Listener = new Listener(id, filter, principal, this.#options, () => {
       undo()
       this.#open.delete(listener)
-      if (owner !== null) this.#count(owner, -1)
+      this.#owners.remove(owner)
     })
     const undo = subscriptions.add(listener)
     this.#open.add(listener)
     return listener.stream
-  }
-
-  #count (owner: string, change: number): number {
-    const count = (this.#counts.get(owner) ?? 0) + change
-    if (count === 0) this.#counts.delete(owner)
-    else this.#counts.set(owner, count)
-    return count
   }
 
   /** The part of a filter that can be served. Nobody learns which resources exist but are hidden. */
@@ -129,7 +123,7 @@ class Listener implements Subscriber {
     this.#principal = principal
     this.#meta = { [SUBSCRIPTION_ID]: id }
     this.#complete = complete
-    const stream = this.stream = pool.open(onClose)
+    const stream = this.stream = pool.open(ownerOf(principal), onClose)
     this.#mailbox = new Mailbox({
       budget: pool.buffer,
       send: json => { stream.write(message(json)) },

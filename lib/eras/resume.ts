@@ -23,12 +23,12 @@ function lossOf (id: RequestId): string {
 
 /**
  * Gives a returning client what it missed, then the live rest. Lost events are told as an error for each call that they
- * belonged to, never skipped. `greeting` goes before everything. Undefined when the stream belonged to no call and is over.
+ * belonged to, never skipped. `owner`: of the stream. `greeting` goes before everything. Undefined when the stream belonged to no call and is over.
  */
-export function resume ({ name, channel, replay }: Resumed, pool: StreamPool, greeting = ''): SseStream | undefined {
+export function resume ({ name, channel, replay }: Resumed, pool: StreamPool, owner: string | null, greeting = ''): SseStream | undefined {
   const requests = requestsOf(name)
   if (channel === undefined && requests.length === 0) return undefined
-  const stream = channel?.attach() ?? pool.open(() => {})
+  const stream = channel?.attach() ?? pool.open(owner, () => {})
   const isComplete = replay?.isComplete ?? channel !== undefined
   stream.write(greeting + comment(isComplete ? 'resumed' : 'resumed, some events are lost'))
   // What is left of one call's answer is of no use.

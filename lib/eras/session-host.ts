@@ -30,6 +30,8 @@ export interface SessionsOptions {
   readonly idle: number
   readonly window: number
   readonly retry: number
+  /** The most sessions of one principal. */
+  readonly maxPerPrincipal: number
   /** The most resources that one session may subscribe to. */
   readonly uris: number
   /** The store failed in something that nobody waits for. */
@@ -71,10 +73,12 @@ export class SessionHost implements Subscriber, SessionMemory {
     this.#inBackground(() => this.end(id, new errorCodes.FST_MCP_CLIENT_GONE()))
   }
 
-  /** Throws FST_MCP_SESSIONS_FULL. */
+  /** Throws FST_MCP_SESSIONS_FULL and FST_MCP_QUOTA_EXCEEDED. */
   create (record: SessionRecord): Awaitable<SessionRecord> {
-    return whenReady(this.#options.store.sessions.create(record), created => {
-      if (!created) throw new errorCodes.FST_MCP_SESSIONS_FULL()
+    const { store: { sessions }, maxPerPrincipal } = this.#options
+    return whenReady(sessions.create(record, maxPerPrincipal), created => {
+      if (created === 'quota') throw new errorCodes.FST_MCP_QUOTA_EXCEEDED(maxPerPrincipal, 'sessions')
+      if (created === 'full') throw new errorCodes.FST_MCP_SESSIONS_FULL()
       return record
     })
   }
@@ -165,6 +169,7 @@ export class SessionHost implements Subscriber, SessionMemory {
     const channel: Channel = new Channel({
       id,
       session: record.id,
+      owner: record.principal,
       pool,
       events,
       window,

@@ -10,7 +10,7 @@ import type { Awaitable } from '../store/store.ts'
 import { checkMirrors } from './agreement.ts'
 import { DirectLine } from './channel.ts'
 import type { Notice, Standalone } from './classify.ts'
-import { type Exchange, type Facts, mayStream, type Served } from './handshake.ts'
+import { checkCalls, type Exchange, type Facts, mayStream, type Served } from './handshake.ts'
 import type { Listeners } from './listen.ts'
 import { STATELESS_REVISIONS } from './revisions.ts'
 import { capabilitiesOf, type Declared } from './capabilities.ts'
@@ -38,8 +38,8 @@ export class Stateless {
   }
 
   /**
-   * Answers a POST.
-   * Throws FST_MCP_HEADER_MISMATCH, FST_MCP_SCOPE_INSUFFICIENT, FST_MCP_CALLS_FULL, FST_MCP_STREAMS_FULL and what the listeners throw.
+   * Answers a POST. Throws FST_MCP_HEADER_MISMATCH, FST_MCP_SCOPE_INSUFFICIENT, FST_MCP_CALLS_FULL, FST_MCP_STREAMS_FULL,
+   * FST_MCP_QUOTA_EXCEEDED and what the listeners throw.
    */
   post (inbound: Standalone | Notice, facts: Facts, exchange: Exchange): Awaitable<void> {
     if (inbound.kind === 'notice') return exchange.accepted()
@@ -50,9 +50,11 @@ export class Stateless {
     if (request.mcp !== null) request.mcp.revision = profile.revision
     served.checkScopes([message], principal)
     const isCall = message.method !== 'subscriptions/listen'
-    if ((isCall || !desk.hooks.isEmpty) && served.calls.size >= served.limits.calls) throw new errorCodes.FST_MCP_CALLS_FULL()
-    if (mayStream(message)) served.pool.admit()
-    const outbox = exchange.outbox([message.id], false, () => new DirectLine(served.pool, () => call.abort(new errorCodes.FST_MCP_CLIENT_GONE())))
+    const owner = ownerOf(principal)
+    if (isCall || !desk.hooks.isEmpty) checkCalls(served, 1, owner)
+    if (mayStream(message)) served.pool.admit(owner)
+    const onLost = (): void => call.abort(new errorCodes.FST_MCP_CLIENT_GONE())
+    const outbox = exchange.outbox([message.id], false, () => new DirectLine(served.pool, owner, onLost))
     const caller: Caller = {
       profile, principal, session: null, terms: { capabilities, logLevel }, request, outbox, calls: served.calls, inquiryOf: this.#inquiryOf
     }
@@ -71,7 +73,7 @@ export class Stateless {
     const open = (): void => exchange.stream(listeners.open(message, call.principal))
     if (hooks.isEmpty) return open()
     // Until its hooks have let it in, it is a call like any other: counted, watched and ended with the server.
-    pool.admit()
+    pool.admit(ownerOf(call.principal))
     exchange.watch()
     const admitted = hooks.admit(call).finally(() => call.finish())
     calls.add(call, admitted.then(() => {}, () => {}))

@@ -3,6 +3,7 @@ import { errorCodes } from '../errors.ts'
 import type { Principal } from '../http/auth.ts'
 import type { Call } from '../protocol/call.ts'
 import { type RequestId, resultOf } from '../protocol/message.ts'
+import { ownerOf } from '../protocol/owner.ts'
 import { comment } from '../sse/frame.ts'
 import type { SseStream } from '../sse/stream.ts'
 import { type Awaitable, type Replay, type SessionRecord, whenReady } from '../store/store.ts'
@@ -19,6 +20,11 @@ import type { SessionHost } from './session-host.ts'
 
 // A request without the header comes from a client of this revision (basic/transports, "Protocol Version Header").
 const REVISION_WITHOUT_HEADER = '2025-03-26'
+
+interface LineOf {
+  readonly profile: Profile
+  readonly owner: string | null
+}
 
 /** Streamable HTTP of 2025-03-26, 2025-06-18 and 2025-11-25: with sessions or, in stateless mode, without. */
 export class Streamable {
@@ -55,15 +61,16 @@ export class Streamable {
 
   #take ({ messages, batch }: Messages, session: SessionRecord | null, facts: Facts, exchange: Exchange): void {
     const profile = profileOfRequest(session, facts.version)
-    checkMessages(this.#served, messages, batch, session, profile)
+    const owner = ownerOf(facts.principal)
+    checkMessages(this.#served, messages, { batch, session, profile, owner })
     this.#served.checkScopes(messages, facts.principal)
     takeNotifications(this.#served, messages, session)
     takeResponses(this.#served, messages, session)
     const ids = messages.flatMap(message => message.kind === 'request' ? [message.id] : [])
     if (ids.length === 0) return exchange.accepted()
-    if (messages.some(mayStream)) this.#served.pool.admit()
+    if (messages.some(mayStream)) this.#served.pool.admit(owner)
     const calls: Call[] = []
-    const outbox = exchange.outbox(ids, batch, () => this.#openLine(ids, calls, session, profile))
+    const outbox = exchange.outbox(ids, batch, () => this.#openLine(ids, calls, session, { profile, owner }))
     const caller = {
       profile,
       principal: facts.principal,
@@ -77,11 +84,11 @@ export class Streamable {
     if (startCalls(this.#served, messages, caller, calls)) exchange.wait()
   }
 
-  #openLine (ids: readonly RequestId[], calls: readonly Call[], session: SessionRecord | null, { primes }: Profile): Line {
+  #openLine (ids: readonly RequestId[], calls: readonly Call[], session: SessionRecord | null, { profile: { primes }, owner }: LineOf): Line {
     const { sessions, pool } = this.#served
     const abort = (reason: Error): void => calls.forEach(call => call.abort(reason))
     const onLost = (): void => abort(new errorCodes.FST_MCP_CLIENT_GONE())
-    if (sessions === null || session === null) return new DirectLine(pool, onLost)
+    if (sessions === null || session === null) return new DirectLine(pool, owner, onLost)
     const onGap = (): void => abort(new errorCodes.FST_MCP_REPLAY_GAP())
     return sessions.openChannel(session, { id: nameStream(this.#newName(), ids), primes, listens: false, isDisposable: false, onLost, onGap })
   }
@@ -96,10 +103,10 @@ export class Streamable {
     return whenReady(sessionOf(sessions, facts), session => {
       const profile = profileOfRequest(session, facts.version)
       const position = facts.lastEventId === undefined ? undefined : readEventId(facts.lastEventId)
-      pool.admit()
+      pool.admit(session.principal)
       if (position === undefined) return exchange.stream(this.#listen(sessions, session, profile, facts.principal))
       return whenReady(sessions.replay(session, position), resumed => {
-        exchange.stream(resume(resumed, pool) ?? this.#listen(sessions, session, profile, facts.principal, resumed.replay))
+        exchange.stream(resume(resumed, pool, session.principal) ?? this.#listen(sessions, session, profile, facts.principal, resumed.replay))
       })
     })
   }

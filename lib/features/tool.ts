@@ -11,6 +11,12 @@ import { checkTimeout, readShown, type Shown, shownFields } from './shown.ts'
 
 type Given = Schema | undefined
 
+/** The most calls in each `timeWindow` of milliseconds. */
+export interface RateLimit {
+  readonly max: number
+  readonly timeWindow: number
+}
+
 /** What a tool is, beside what it does. */
 export interface ToolDefinition<Input extends Given = Given, Output extends Given = Given> extends Shown {
   /** The schema of the arguments: any Standard Schema with JSON Schema (zod 4, ArkType, Valibot) or a JSON Schema. Its root is an object. */
@@ -21,6 +27,8 @@ export interface ToolDefinition<Input extends Given = Given, Output extends Give
   annotations?: z.infer<typeof ToolAnnotationsSchema>
   /** False keeps yielded chunks out of the result: for streams that are only watched. Default: true. */
   collect?: boolean
+  /** How often one principal, or without auth one address, may call it. Default: as often as the option `rateLimit` allows. */
+  rateLimit?: RateLimit
   /** Milliseconds of work before the tool is ended. Default: the option `tools.timeout`. */
   timeout?: number
 }
@@ -53,6 +61,7 @@ export interface HandlerLimits {
 /** A tool as it is registered: what clients see, and what runs. */
 export interface Tool extends Offer {
   readonly run: RunOptions
+  readonly rateLimit: RateLimit | undefined
   /** Whether its structured content is not an object, which revisions before 2026-07-28 need. */
   readonly isWrapped: boolean
   /** The arguments that clients of 2026-07-28 repeat in headers. */
@@ -78,9 +87,10 @@ const HINTS = new Map([['inputSchema', 'use `input`'], ['outputSchema', 'use `ou
 export function buildTool (name: string, definition: ToolDefinition, handler: RunOptions['handler'], limits: HandlerLimits): Tool {
   const refuse = (reason: string): Error => new errorCodes.FST_MCP_TOOL_INVALID(name, reason)
   if (typeof handler !== 'function') throw refuse(`its handler must be a function, got ${typeof handler}`)
-  const { input = NO_INPUT, output, collect = true, timeout = limits.timeout, ...rest } = definition
+  const { input = NO_INPUT, output, collect = true, timeout = limits.timeout, rateLimit, ...rest } = definition
   if (typeof collect !== 'boolean') throw refuse(`\`collect\` must be a boolean, got ${String(collect)}`)
   checkTimeout(timeout, refuse)
+  if (rateLimit !== undefined) checkRateLimit(rateLimit, refuse)
   const { visible, scopes, shown } = readShown(rest, shownSchema, HINTS, refuse)
   const compiled = compileSchema(input, 'input', name)
   if (compiled.json.type !== 'object') {
@@ -92,10 +102,23 @@ export function buildTool (name: string, definition: ToolDefinition, handler: Ru
     visible,
     scopes,
     listing: Object.freeze({ name, ...shown, inputSchema: compiled.json, ...(result && { outputSchema: result.json }) }),
+    rateLimit: rateLimit && { max: rateLimit.max, timeWindow: rateLimit.timeWindow },
     isWrapped: result !== undefined && result.json.type !== 'object',
     mirrored: mirroredIn(compiled, name),
     run: { name, handler, input: compiled, output: result, collect, timeout, grace: limits.grace, maxResult: limits.maxResult }
   }
+}
+
+const MAX_WINDOW = 2_147_483_647
+
+function checkRateLimit (given: RateLimit, refuse: (reason: string) => Error): void {
+  const { max, timeWindow, ...rest }: Partial<RateLimit> = Object(given)
+  if (!Number.isInteger(max) || Number(max) < 1) throw refuse(`\`rateLimit.max\` must be a whole number from 1 on, got ${String(max)}`)
+  if (!Number.isInteger(timeWindow) || Number(timeWindow) < 1 || Number(timeWindow) > MAX_WINDOW) {
+    throw refuse(`\`rateLimit.timeWindow\` must be a whole number of milliseconds from 1 to ${MAX_WINDOW}, got ${String(timeWindow)}`)
+  }
+  const [name] = Object.keys(rest)
+  if (name !== undefined) throw refuse(`\`rateLimit.${name}\` is not part of a definition`)
 }
 
 function mirroredIn ({ json }: CompiledSchema, name: string): MirroredParam[] {

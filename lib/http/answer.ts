@@ -6,6 +6,7 @@ import type { Line } from '../eras/channel.ts'
 import type { Exchange } from '../eras/handshake.ts'
 import type { Outbox } from '../protocol/call.ts'
 import type { RequestId } from '../protocol/message.ts'
+import { ownerOf } from '../protocol/owner.ts'
 import { comment, message } from '../sse/frame.ts'
 import type { StreamPool } from '../sse/pool.ts'
 import type { Room, SseStream } from '../sse/stream.ts'
@@ -200,7 +201,7 @@ export class Answer implements Exchange, Outbox {
     const { accepts, pool } = this.#options
     if (this.#line !== undefined || !accepts.sse) return this.#line
     // Calls that were admitted while there was room can be more than there is room for.
-    if (pool.isFull) return undefined
+    if (!pool.hasRoom(ownerOf(this.#reply.request.mcp?.principal ?? null))) return undefined
     const line = this.#openLine()
     const stream = line.connect()
     if (greeting !== undefined) stream.write(greeting)

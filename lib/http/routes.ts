@@ -19,6 +19,7 @@ import type { Authenticate, Principal } from './auth.ts'
 import { useBodyParser } from './body.ts'
 import type { Challenge } from './challenge.ts'
 import type { Cors } from './cors.ts'
+import type { Rates } from './rates.ts'
 import { refuse } from './refusal.ts'
 
 /** `request.mcp`: how a request of an MCP client was understood. Null on every other request. */
@@ -41,6 +42,7 @@ export interface RoutesOptions {
   readonly config: object
   /** Null without `origins`. */
   readonly cors: Cors | null
+  readonly rates: Rates
   readonly responses: OpenResponses
   readonly pool: StreamPool
   readonly stateless: Stateless
@@ -58,7 +60,7 @@ const METHODS: HTTPMethods[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
 
 /** Registers the routes in a scope of their own: body parser, error shape, guard and auth hold here alone. */
 export function registerRoutes (scope: FastifyInstance, options: RoutesOptions): void {
-  const { paths, limits, sessions, stateless, streamable, httpSse, challenge } = options
+  const { paths, limits, rates, sessions, stateless, streamable, httpSse, challenge } = options
   useBodyParser(scope, limits)
   scope.setErrorHandler((error, _request, reply) => refuse(reply, error, challenge))
 
@@ -90,8 +92,9 @@ export function registerRoutes (scope: FastifyInstance, options: RoutesOptions):
       const own = facts(request)
       const inbound = classify(request.body, own.version, limits)
       const exchange = answer(request, reply)
-      if (inbound.kind === 'standalone' || inbound.kind === 'notice') return stateless.post(inbound, own, exchange)
-      return streamable.post(inbound, own, exchange)
+      return rates.call(inbound, reply, () => inbound.kind === 'standalone' || inbound.kind === 'notice'
+        ? stateless.post(inbound, own, exchange)
+        : streamable.post(inbound, own, exchange))
     },
     ...(sessions !== null && {
       GET: (request, reply) => {
@@ -112,7 +115,9 @@ export function registerRoutes (scope: FastifyInstance, options: RoutesOptions):
   route(messages, 'http+sse', {
     POST: (request, reply) => {
       const inbound = classifyHandshake(request.body, limits)
-      return httpSse.post(inbound, { ...facts(request), sessionId: sessionInQuery(request) }, answer(request, reply))
+      const own = { ...facts(request), sessionId: sessionInQuery(request) }
+      const exchange = answer(request, reply)
+      return rates.call(inbound, reply, () => httpSse.post(inbound, own, exchange))
     }
   })
 }
@@ -120,8 +125,8 @@ export function registerRoutes (scope: FastifyInstance, options: RoutesOptions):
 type OnRequest = (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void
 
 /** Guard and auth, before the body is read. */
-function admit (transport: RequestMcp['transport'], { guard, authenticate }: RoutesOptions): OnRequest {
-  return (request, _reply, done) => {
+function admit (transport: RequestMcp['transport'], { guard, authenticate, rates }: RoutesOptions): OnRequest {
+  return (request, reply, done) => {
     const enter = (principal: Principal | null): void => {
       request.mcp = { transport, principal, revision: null, session: null }
       done()
@@ -130,7 +135,7 @@ function admit (transport: RequestMcp['transport'], { guard, authenticate }: Rou
     const fail = (error: unknown): void => done(error as Error)
     try {
       guard(request)
-      const principal = authenticate(request)
+      const principal = rates.admit(reply, () => authenticate(request))
       if (principal instanceof Promise) principal.then(enter, fail)
       else enter(principal)
     } catch (error) {

@@ -1,8 +1,12 @@
+import { Tally } from '../sse/tally.ts'
 import type { Call } from './call.ts'
+import { ownerOf } from './owner.ts'
 
 /** All calls of one server that are not answered yet. */
 export class CallsInProgress {
   readonly #calls = new Set<Call>()
+  /** The calls of each principal, and what waits to become one. */
+  readonly owners = new Tally()
   #abandoned = 0
 
   get size (): number {
@@ -15,8 +19,13 @@ export class CallsInProgress {
   }
 
   add (call: Call, done: Promise<void>): void {
+    const owner = ownerOf(call.principal)
     this.#calls.add(call)
-    done.then(() => this.#calls.delete(call))
+    this.owners.add(owner)
+    done.then(() => {
+      this.#calls.delete(call)
+      this.owners.remove(owner)
+    })
   }
 
   abandon (call: Call): void {

@@ -1,13 +1,23 @@
 import { randomBytes } from 'node:crypto'
 import { errorCodes } from '../errors.ts'
+import { Tally } from '../sse/tally.ts'
 import type { Question } from '../tools/context.ts'
 import type { Call } from './call.ts'
 import { type Inquiry, Once } from './inquiry.ts'
 import { isObject, notificationOf, requestOf, type Response } from './message.ts'
+import { ownerOf } from './owner.ts'
 
 interface Pending {
   readonly session: string
   answer (response: Response): void
+}
+
+export interface QuestionsOptions {
+  /** Milliseconds that a client has for each answer. */
+  readonly timeout: number
+  /** The most that wait at once, in all and to one principal. */
+  readonly max: number
+  readonly maxPerPrincipal: number
 }
 
 /** The requests of one server to its clients that wait for an answer. */
@@ -15,12 +25,12 @@ export class Questions {
   // Ids name the node, so that an answer that arrives elsewhere can be told from one to nothing.
   readonly #node = randomBytes(6).toString('base64url')
   readonly #pending = new Map<string, Pending>()
-  readonly #timeout: number
+  readonly #owners = new Tally()
+  readonly #options: QuestionsOptions
   #count = 0
 
-  /** `timeout`: milliseconds that a client has for each answer. */
-  constructor (timeout: number) {
-    this.#timeout = timeout
+  constructor (options: QuestionsOptions) {
+    this.#options = options
   }
 
   get size (): number {
@@ -37,13 +47,19 @@ export class Questions {
 
   /**
    * Sends a request on the stream of a call and waits for its answer. Rejects with the reason when the call ends before, and with
-   * FST_MCP_ASK_TIMEOUT, FST_MCP_ASK_REFUSED and FST_MCP_CLIENT_GONE. Whoever stops waiting tells the client (basic/utilities/cancellation).
+   * FST_MCP_ASK_TIMEOUT, FST_MCP_ASK_REFUSED and FST_MCP_CLIENT_GONE; with FST_MCP_ASK_UNAVAILABLE and FST_MCP_QUOTA_EXCEEDED when
+   * too many wait. Whoever stops waiting tells the client (basic/utilities/cancellation).
    */
-  ask (call: Call, session: string, key: string, { method, params }: Question): Promise<unknown> {
+  async ask (call: Call, session: string, key: string, { method, params }: Question): Promise<unknown> {
+    const { timeout, max, maxPerPrincipal } = this.#options
+    const owner = ownerOf(call.principal)
+    if (this.size >= max) throw new errorCodes.FST_MCP_ASK_UNAVAILABLE('as many questions wait for an answer as may')
+    if (this.#owners.of(owner) >= maxPerPrincipal) throw new errorCodes.FST_MCP_QUOTA_EXCEEDED(maxPerPrincipal, 'questions')
     const id = `${this.#node}-${++this.#count}`
     return new Promise((resolve, reject) => {
       const end = (): void => {
         this.#pending.delete(id)
+        this.#owners.remove(owner)
         clearTimeout(timer)
         call.offEnd(give)
       }
@@ -52,13 +68,14 @@ export class Questions {
         call.outbox.send(notificationOf('notifications/cancelled', { requestId: id, reason: reason.message }))
         reject(reason)
       }
-      const timer = setTimeout(() => give(new errorCodes.FST_MCP_ASK_TIMEOUT(key, this.#timeout)), this.#timeout).unref()
+      const timer = setTimeout(() => give(new errorCodes.FST_MCP_ASK_TIMEOUT(key, timeout)), timeout).unref()
       const answer = ({ result, error }: Response): void => {
         end()
         if (error === undefined) resolve(result)
         else reject(new errorCodes.FST_MCP_ASK_REFUSED(key, isObject(error) && typeof error.message === 'string' ? error.message : 'without a message'))
       }
       this.#pending.set(id, { session, answer })
+      this.#owners.add(owner)
       call.onEnd(give)
       if (call.outbox.send(requestOf(id, method, params)) === false) give(new errorCodes.FST_MCP_CLIENT_GONE())
     })

@@ -1,6 +1,7 @@
 import { errorCodes } from '../errors.ts'
 import { comment } from './frame.ts'
 import { type OnClose, SseStream } from './stream.ts'
+import { Tally } from './tally.ts'
 
 export interface PoolOptions {
   /** Bytes that may wait in each stream. */
@@ -11,6 +12,8 @@ export interface PoolOptions {
   readonly stall: number
   /** The most streams at once. */
   readonly max: number
+  /** The most streams of one owner. */
+  readonly maxPerPrincipal: number
 }
 
 const KEEP_ALIVE = comment('keep-alive')
@@ -21,6 +24,7 @@ const SWEEPS = 4
 export class StreamPool {
   readonly #options: PoolOptions
   readonly #streams = new Set<SseStream>()
+  readonly #owners = new Tally()
   readonly #timer: NodeJS.Timeout
   readonly #quietSweeps: number
   readonly #stalledSweeps: number
@@ -43,14 +47,19 @@ export class StreamPool {
     return this.#streams.size
   }
 
-  get isFull (): boolean {
-    return this.size >= this.#options.max
+  /** Whether there is room for one more stream of this owner. */
+  hasRoom (owner: string | null): boolean {
+    const { max, maxPerPrincipal } = this.#options
+    return this.size < max && this.#owners.of(owner) < maxPerPrincipal
   }
 
-  /** Refuses whoever could need one stream more. Throws FST_MCP_STREAMS_FULL, and FST_MCP_CLOSING once the server closes. */
-  admit (): void {
+  /** Refuses whoever could need one stream more. Throws FST_MCP_STREAMS_FULL, FST_MCP_QUOTA_EXCEEDED, and FST_MCP_CLOSING once the server closes. */
+  admit (owner: string | null): void {
     if (this.#isClosing) throw new errorCodes.FST_MCP_CLOSING()
-    if (this.isFull) throw new errorCodes.FST_MCP_STREAMS_FULL()
+    if (this.hasRoom(owner)) return
+    const { max, maxPerPrincipal } = this.#options
+    if (this.size >= max) throw new errorCodes.FST_MCP_STREAMS_FULL()
+    throw new errorCodes.FST_MCP_QUOTA_EXCEEDED(maxPerPrincipal, 'streams')
   }
 
   /** From now on nobody is admitted. */
@@ -59,12 +68,14 @@ export class StreamPool {
   }
 
   /** A stream that stays in the pool until its connection is closed. */
-  open (onClose: OnClose): SseStream {
+  open (owner: string | null, onClose: OnClose): SseStream {
     const stream: SseStream = new SseStream(this.#options.buffer, delivered => {
       this.#streams.delete(stream)
+      this.#owners.remove(owner)
       onClose(delivered)
     })
     this.#streams.add(stream)
+    this.#owners.add(owner)
     return stream
   }
 

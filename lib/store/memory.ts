@@ -1,4 +1,4 @@
-import type { EventLog, LoggedEvent, Replay, SessionRecord, Sessions, Store, StoreLimits } from './store.ts'
+import type { Created, EventLog, LoggedEvent, Replay, SessionRecord, Sessions, Store, StoreLimits } from './store.ts'
 
 // Often enough that an expired entry costs little, rare enough that the sweep does.
 const SWEEP_MS = 10_000
@@ -163,6 +163,8 @@ class MemoryEvents implements EventLog {
 
 class MemorySessions implements Sessions {
   readonly #sessions = new Map<string, { record: SessionRecord, expires: number }>()
+  /** The ids of each principal. */
+  readonly #owned = new Map<string, Set<string>>()
   readonly #limits: StoreLimits
   readonly #dropEvents: (id: string) => void
 
@@ -175,11 +177,25 @@ class MemorySessions implements Sessions {
     return this.#sessions.size
   }
 
-  create (record: SessionRecord): boolean {
+  create (record: SessionRecord, maxPerPrincipal: number): Created {
+    const { id, principal } = record
+    if (principal !== null && !this.#hasRoom(principal, maxPerPrincipal)) return 'quota'
     if (this.size >= this.#limits.max) this.sweep(Date.now())
-    if (this.size >= this.#limits.max) return false
-    this.#sessions.set(record.id, { record, expires: Date.now() + this.#limits.idle })
-    return true
+    if (this.size >= this.#limits.max) return 'full'
+    this.#sessions.set(id, { record, expires: Date.now() + this.#limits.idle })
+    if (principal === null) return 'created'
+    const owned = this.#owned.get(principal)
+    if (owned === undefined) this.#owned.set(principal, new Set([id]))
+    else owned.add(id)
+    return 'created'
+  }
+
+  #hasRoom (principal: string, max: number): boolean {
+    const owned = this.#owned.get(principal)
+    if (owned === undefined || owned.size < max) return true
+    // What has expired is dropped when it is looked at.
+    for (const id of owned) this.get(id)
+    return owned.size < max
   }
 
   get (id: string): SessionRecord | undefined {
@@ -199,7 +215,14 @@ class MemorySessions implements Sessions {
 
   delete (id: string): boolean {
     this.#dropEvents(id)
+    const principal = this.#sessions.get(id)?.record.principal ?? null
+    if (principal !== null) this.#disown(principal, id)
     return this.#sessions.delete(id)
+  }
+
+  #disown (principal: string, id: string): void {
+    const owned = this.#owned.get(principal)
+    if (owned?.delete(id) === true && owned.size === 0) this.#owned.delete(principal)
   }
 
   sweep (now: number): void {

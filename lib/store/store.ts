@@ -24,10 +24,13 @@ export interface SessionRecord {
   subscriptions: readonly string[]
 }
 
+/** What came of a new session: it is kept, the store holds as many as it may, or its principal does. */
+export type Created = 'created' | 'full' | 'quota'
+
 /** Sessions by id. A session that was not touched for its idle time is gone. */
 export interface Sessions {
-  /** False when the store holds as many as it may. */
-  create (record: SessionRecord): Awaitable<boolean>
+  /** `maxPerPrincipal`: the most sessions whose `principal` is the same. Those of null are not counted. */
+  create (record: SessionRecord, maxPerPrincipal: number): Awaitable<Created>
   get (id: string): Awaitable<SessionRecord | undefined>
   /** Writes a record back after its fields changed. */
   update (record: SessionRecord): Awaitable<void>

@@ -1,0 +1,132 @@
+import rateLimit, { normalizeIP, type RateLimitOptions } from '@fastify/rate-limit'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Inbound, Notice, Standalone } from '../eras/classify.ts'
+import { errorCodes } from '../errors.ts'
+import type { RateLimit } from '../features/tool.ts'
+import type { Tools } from '../features/tools.ts'
+import { ownerOf } from '../protocol/owner.ts'
+import type { Message } from '../protocol/message.ts'
+import type { Awaitable } from '../store/store.ts'
+import type { Principal } from './auth.ts'
+
+export interface RatesOptions {
+  /** False: only tools have limits, those that their definitions name. */
+  readonly rateLimit: false | (RateLimit & { readonly maxPerAddress: number })
+  /** Whether there are principals. */
+  readonly hasPrincipals: boolean
+  readonly tools: Tools
+  /** Tells the buckets of this server from those of another in the same store. */
+  readonly name: string
+}
+
+type Posted = Inbound | Standalone | Notice
+
+/** How often: each address before its token is looked at, each principal, and each principal with each tool. */
+export interface Rates {
+  /** Counts a request, and lets `authenticate` find its principal between the two buckets. Throws FST_MCP_RATE_LIMITED. */
+  admit (reply: FastifyReply, authenticate: () => Awaitable<Principal | null>): Awaitable<Principal | null>
+  /** Counts the tools that a POST calls before it goes on. Throws FST_MCP_RATE_LIMITED. */
+  call (inbound: Posted, reply: FastifyReply, next: () => Awaitable<void>): Awaitable<void>
+}
+
+type Bucket = (reply: FastifyReply) => Promise<void>
+type MakeBucket = (what: string, limit: RateLimit, keyOf: (request: FastifyRequest) => string) => Bucket
+
+// A provider hands whole networks of this size to one customer.
+const IPV6_SUBNET = 64
+// Addresses, principals or both that one bucket remembers; the one that was not seen for longest is forgotten.
+const REMEMBERED = 10_000
+const MIN_RETRY = 1
+
+/** Everything that a host's own registration would fill in otherwise: its decorators may be the ones that are found. */
+const EXPLICIT = {
+  allowList: [],
+  ban: -1,
+  continueExceeding: false,
+  exponentialBackoff: false,
+  skipOnError: false,
+  ipv6Subnet: IPV6_SUBNET,
+  cache: REMEMBERED
+} satisfies RateLimitOptions
+
+/** Needs a scope of its own: `@fastify/rate-limit` is registered in it, unless the host has done so. */
+export async function createRates (scope: FastifyInstance, { rateLimit: given, hasPrincipals, tools, name }: RatesOptions): Promise<Rates> {
+  if (!scope.hasDecorator('createRateLimit')) await scope.register(rateLimit, { global: false })
+  const bucket: MakeBucket = (what, { max, timeWindow }, keyOf) => {
+    const count = scope.createRateLimit({ ...EXPLICIT, max, timeWindow, keyGenerator: request => `${what} ${name} ${keyOf(request)}` })
+    return async reply => tell(reply, what, await count(reply.request))
+  }
+  const callOf = callBuckets(tools, bucket)
+  if (given === false) return { admit: (_reply, authenticate) => authenticate(), call: callOf }
+
+  const { max, timeWindow, maxPerAddress } = given
+  if (!hasPrincipals) {
+    const address = bucket('address', { max, timeWindow }, addressOf)
+    return { admit: (reply, authenticate) => address(reply).then(authenticate), call: callOf }
+  }
+  const address = bucket('address', { max: maxPerAddress, timeWindow }, addressOf)
+  // It has no request to be found on yet.
+  const principals = new WeakMap<FastifyRequest, Principal | null>()
+  const principal = bucket('principal', { max, timeWindow }, request => ownerOf(principals.get(request) ?? null) ?? addressOf(request))
+  return {
+    call: callOf,
+    async admit (reply, authenticate) {
+      await address(reply)
+      const found = await authenticate()
+      principals.set(reply.request, found)
+      await principal(reply)
+      return found
+    }
+  }
+}
+
+/** A bucket for each limit that a tool names, made when the tool is first called. */
+function callBuckets (tools: Tools, bucket: MakeBucket): Rates['call'] {
+  const buckets = new WeakMap<RateLimit, Bucket>()
+  const bucketOf = (name: string, limit: RateLimit): Bucket => {
+    let found = buckets.get(limit)
+    if (found === undefined) {
+      found = bucket(`tool "${name}"`, limit, request => ownerOf(request.mcp?.principal ?? null) ?? addressOf(request))
+      buckets.set(limit, found)
+    }
+    return found
+  }
+  const countAll = async (reply: FastifyReply, limited: readonly Bucket[]): Promise<void> => {
+    for (const count of limited) await count(reply)
+  }
+  return (inbound, reply, next) => {
+    const principal = reply.request.mcp?.principal ?? null
+    const limited = messagesOf(inbound).flatMap(message => {
+      const name = message.kind === 'request' && message.method === 'tools/call' ? message.params.name : undefined
+      const tool = typeof name === 'string' ? tools.registry.find(name, principal) : undefined
+      return tool?.rateLimit === undefined ? [] : [bucketOf(tool.key, tool.rateLimit)]
+    })
+    return limited.length === 0 ? next() : countAll(reply, limited).then(next)
+  }
+}
+
+function messagesOf (inbound: Posted): readonly Message[] {
+  switch (inbound.kind) {
+    case 'standalone': return [inbound.message]
+    case 'messages': return inbound.messages
+    default: return []
+  }
+}
+
+/** Networks, not addresses, of IPv6; an IPv4 address in the clothes of IPv6 is itself. */
+function addressOf ({ ip }: FastifyRequest): string {
+  return normalizeIP(ip, IPV6_SUBNET)
+}
+
+type Counted = Awaited<ReturnType<ReturnType<FastifyInstance['createRateLimit']>>>
+
+/** Tells the client where it stands in the bucket that it came to last. */
+function tell (reply: FastifyReply, what: string, counted: Counted): void {
+  if (counted.isAllowed) return
+  const { max, remaining, ttlInSeconds, isExceeded } = counted
+  reply.header('ratelimit-limit', max).header('ratelimit-remaining', remaining).header('ratelimit-reset', ttlInSeconds)
+  if (!isExceeded) return
+  const seconds = Math.max(MIN_RETRY, ttlInSeconds)
+  reply.header('retry-after', seconds)
+  throw new errorCodes.FST_MCP_RATE_LIMITED(what, seconds)
+}
