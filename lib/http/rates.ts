@@ -66,14 +66,14 @@ export async function createRates (scope: FastifyInstance, { rateLimit: given, h
   }
   const address = bucket('address', { max: maxPerAddress, timeWindow }, addressOf)
   // It has no request to be found on yet.
-  const principals = new WeakMap<FastifyRequest, Principal | null>()
-  const principal = bucket('principal', { max, timeWindow }, request => ownerOf(principals.get(request) ?? null) ?? addressOf(request))
+  const principals = new WeakMap<FastifyRequest, string | null>()
+  const principal = bucket('principal', { max, timeWindow }, request => String(principals.get(request)))
   return {
     call: callOf,
     async admit (reply, authenticate) {
       await address(reply)
       const found = await authenticate()
-      principals.set(reply.request, found)
+      principals.set(reply.request, ownerOf(found))
       await principal(reply)
       return found
     }
