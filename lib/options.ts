@@ -79,7 +79,7 @@ const sealKey = z.union([z.string().refine(key => Buffer.byteLength(key) >= 32, 
 const sessions = z.strictObject({
   idle: ms(2).default(1_800_000).describe('Milliseconds without a request after which a session without open streams or calls ends.'),
   max: count.default(10_000).describe('The most sessions at once; one more is refused with 503.'),
-  maxPerPrincipal: count.default(100).describe('The most sessions of one principal; one more is refused with 429.'),
+  maxPerPrincipal: count.default(1_000).describe('The most sessions of one principal; one more is refused with 429.'),
   replay: replay.prefault({})
 })
 
@@ -118,7 +118,7 @@ export const optionsSchema = z.strictObject({
     keepAlive: ms(10).default(15_000).describe('Milliseconds of silence after which a stream gets a comment.'),
     stall: ms(10).default(60_000).describe('Milliseconds after which the connection of a client that reads nothing is broken.'),
     max: count.default(1_000).describe('The most open streams; requests that could need one more are refused with 503.'),
-    maxPerPrincipal: count.default(16).describe('The most open streams of one principal; requests that could need one more are refused with 429.'),
+    maxPerPrincipal: count.default(128).describe('The most open streams of one principal; requests that could need one more are refused with 429.'),
     buffer: count.default(65_536).describe('Bytes that may wait in each stream before its tool does.'),
     openAfter: ms(1).default(1_000).describe('Milliseconds after which a POST without an answer becomes a stream.'),
     retry: ms(0).default(1_000).describe('Milliseconds that clients are told to wait before they reconnect.')
