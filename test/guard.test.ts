@@ -366,11 +366,11 @@ t.test('whatever else `auth.verify` does keeps everybody out', async t => {
     ['a number as id', async () => ({ id: 7 }), shape],
     ['an array', async () => ['alice'], shape],
     ['a throw', () => { throw new TypeError('secret reason') }, crash],
-    ['a throw of no error', () => { throw 'secret reason' }, crash], // eslint-disable-line no-throw-literal
-    ['a throw of nothing', () => { throw undefined }, crash], // eslint-disable-line no-throw-literal
+    ['a throw of no error', () => { throw 'secret reason' }, crash], // eslint-disable-line no-throw-literal -- handlers may throw anything
+    ['a throw of nothing', () => { throw undefined }, crash], // eslint-disable-line no-throw-literal -- handlers may throw anything
     ['a rejection', async () => { throw new TypeError('secret reason') }, crash],
-    ['a rejection with no error', () => Promise.reject('secret reason'), crash], // eslint-disable-line prefer-promise-reject-errors
-    ['a rejection with nothing', () => Promise.reject(), crash], // eslint-disable-line prefer-promise-reject-errors
+    ['a rejection with no error', () => Promise.reject('secret reason'), crash], // eslint-disable-line prefer-promise-reject-errors -- handlers may reject with anything
+    ['a rejection with nothing', () => Promise.reject(), crash], // eslint-disable-line prefer-promise-reject-errors -- handlers may reject with anything
     ['a throw with a status', () => { throw Object.assign(new TypeError('secret reason'), { statusCode: 401 }) }, crash]
   ]
   for (const [name, verify, { status, code }] of outcomes) {

@@ -43,7 +43,7 @@ t.test('each rule of the house law says no', async t => {
     'the raw reply of a call': ['lib/protocol/methods.ts', 'call.reply.raw', 'lib/protocol/methods.ts:1: touches reply.raw'],
     'the raw reply taken apart': ['lib/http/guard.ts', 'const { raw: a } = reply', 'lib/http/guard.ts:1: touches reply.raw'],
     'a frame in a string': ['lib/http/answer.ts', "const a = 'data: '", 'lib/http/answer.ts:1: writes "data: "'],
-    'a frame in a template': ['lib/sse/stream.ts', 'const a = `id: ${b}\ndata: ${c}`', 'lib/sse/stream.ts:1: writes "data: "'], // eslint-disable-line no-template-curly-in-string
+    'a frame in a template': ['lib/sse/stream.ts', 'const a = `id: ${b}\ndata: ${c}`', 'lib/sse/stream.ts:1: writes "data: "'], // eslint-disable-line no-template-curly-in-string -- it is source code
     any: ['lib/tools/schema.ts', 'let a: any', 'lib/tools/schema.ts:1: says any'],
     'a bare error': ['lib/http/auth.ts', "throw new Error('no')", 'lib/http/auth.ts:1: throws a bare Error'],
     'a long file': ['lib/http/limits.ts', 'a\n'.repeat(261), 'lib/http/limits.ts: has 261 lines, more than 260']

@@ -220,7 +220,7 @@ for (const era of ERAS) {
 
     const broken: Record<string, () => any> = {
       error: () => { throw new TypeError('a secret') },
-      nothing: () => { throw null }, // eslint-disable-line no-throw-literal
+      nothing: () => { throw null }, // eslint-disable-line no-throw-literal -- handlers may throw anything
       proxy: () => { throw new Proxy({}, { get () { throw new Error('a secret') } }) },
       number: () => 5,
       object: () => ({ a: 1 }),

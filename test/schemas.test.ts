@@ -190,7 +190,7 @@ t.test('a failure that a tool tells itself needs no structured content', async t
 t.test('a schema that cannot be used is refused when the tool is registered', async t => {
   const app = await createApp(t)
   const standard = (extra: object): unknown => ({ '~standard': { version: 1, vendor: 'acme', validate: (value: unknown) => ({ value }), ...extra } })
-  const broken = standard({ jsonSchema: { input: () => { throw new Error('no such form') }, output: () => { throw 'bare' } } }) // eslint-disable-line no-throw-literal
+  const broken = standard({ jsonSchema: { input: () => { throw new Error('no such form') }, output: () => { throw 'bare' } } }) // eslint-disable-line no-throw-literal -- handlers may throw anything
   const bad: [schema: unknown, says: RegExp][] = [
     [null, /it is null$/], ['string', /it is string$/], [7, /it is number$/], [[], /it is object$/], [true, /it is boolean$/],
     [{ type: 'objekt' }, /schema is invalid|must be equal/], [{ type: 'object', properties: 7 }, /schema is invalid/],

@@ -104,7 +104,7 @@ t.test('the log learns why a token is refused, the client does not', async t => 
   forged[0] = 2
   const refused: [token: unknown, reason: string][] = [
     [undefined, 'it is not a string'], [null, 'it is not a string'], [5, 'it is not a string'], [{}, 'it is not a string'], [[token], 'it is not a string'],
-    [new String(token), 'it is not a string'], // eslint-disable-line no-new-wrappers
+    [new String(token), 'it is not a string'], // eslint-disable-line no-new-wrappers -- what JSON never gives
     ['%'.repeat(4097), 'it is too long'],
     ['%', 'it is not canonical base64url'],
     ['', 'it is too short'], [bytes.subarray(0, 36).toString('base64url'), 'it is too short'],

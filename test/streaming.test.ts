@@ -278,7 +278,7 @@ t.test('every kind of handler gives its result', async t => {
   }, { isError: true, content: [...text('so far'), { text: failed('throws') }] })
   add('throws-at-once', () => { throw new Error('secret of throws-at-once') }, { isError: true, content: [{ text: failed('throws-at-once') }] })
   add('rejects', async () => { throw new TypeError('secret of rejects') }, { isError: true, content: [{ text: failed('rejects') }] })
-  // eslint-disable-next-line prefer-promise-reject-errors
+  // eslint-disable-next-line prefer-promise-reject-errors -- handlers may reject with anything
   add('rejects-oddly', () => Promise.reject('secret of rejects-oddly'), { isError: true, content: [{ text: failed('rejects-oddly') }] })
   add('next-throws', () => ({ next () { throw new Error('secret of next-throws') } }), { isError: true, content: [{ text: failed('next-throws') }] })
   add('then-throws', () => ({ then () { throw new Error('secret of then-throws') } }), { isError: true, content: [{ text: failed('then-throws') }] })

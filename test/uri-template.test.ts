@@ -357,7 +357,7 @@ t.test('what matches is written back as an equivalent URI', async t => {
       if (same(decodeURIComponent(written)) !== same(decodeURIComponent(uri))) t.equal(written, uri, template.template)
       for (const name of template.names) {
         for (const value of [found[name] ?? []].flat()) {
-          if (/[\0-\x1f\x7f]/.test(value)) t.fail(`${template.template} ${uri}`) // eslint-disable-line no-control-regex
+          if (/[\0-\x1f\x7f]/.test(value)) t.fail(`${template.template} ${uri}`) // eslint-disable-line no-control-regex -- these are looked for
           const isQuery = new RegExp(`[?&][^}]*${name}`).test(template.template)
           if (!isQuery && /^\/|\\|(?:^|\/)\.\.?(?:\/|$)/.test(value)) t.fail(`${template.template} ${uri}`)
         }

@@ -3,6 +3,7 @@ import { errorCodes } from '../errors.ts'
 import type { Principal } from '../http/auth.ts'
 import type { Awaitable } from '../store/store.ts'
 import { type CallbackOptions, runCallback } from '../tools/callback.ts'
+import { isRecord } from '../tools/chunk.ts'
 import type { Task } from '../tools/context.ts'
 
 /** What a completer knows beside the value that is being typed. */
@@ -38,10 +39,6 @@ export function readCompleters (given: unknown, names: readonly string[], refuse
 
 function isStrings (value: unknown): value is string[] {
   return Array.isArray(value) && value.every(item => typeof item === 'string')
-}
-
-function isRecord (value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** What `completion/complete` asks for. */

@@ -1,4 +1,5 @@
 import { errorCodes } from '../errors.ts'
+import { isRecord } from '../tools/chunk.ts'
 
 /** Headers by their lower-case names, as `node:http` gives them. */
 export interface MirrorHeaders { readonly [name: string]: string | string[] | undefined }
@@ -14,10 +15,6 @@ export interface MirroredParam {
   /** The keys that lead to the value in the arguments. */
   readonly path: readonly string[]
   readonly type: typeof TYPES[number]
-}
-
-function isObject (value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 const PREFIX = '=?base64?'
@@ -94,13 +91,13 @@ const NAMING = new Set(['properties', 'patternProperties', '$defs', 'definitions
 export function mirroredParams (schema: Readonly<Record<string, unknown>>): MirroredParam[] {
   const found = new Map<string, MirroredParam>()
   const visit = (node: unknown, path: readonly string[]): void => {
-    if (!isObject(node)) return
+    if (!isRecord(node)) return
     for (const [keyword, value] of Object.entries(node)) {
       if (keyword === ANNOTATION) {
         const param = readAnnotation(value, node.type, path)
         if (found.has(param.header)) throw new TypeError(`\`${ANNOTATION}\` "${param.name}" is there twice (upper and lower case are the same)`)
         found.set(param.header, param)
-      } else if (keyword === 'properties' && isObject(value)) {
+      } else if (keyword === 'properties' && isRecord(value)) {
         for (const [name, property] of Object.entries(value)) visit(property, [...path, name])
       } else if (hidesAnnotation(keyword, value)) {
         const where = [...path, keyword].join('.')
@@ -133,7 +130,7 @@ function hidesAnnotation (keyword: string, value: unknown): boolean {
 function valueAt (root: unknown, path: readonly string[]): unknown {
   let value = root
   for (const key of path) {
-    if (!isObject(value) || !Object.hasOwn(value, key)) return undefined
+    if (!isRecord(value) || !Object.hasOwn(value, key)) return undefined
     value = value[key]
   }
   return value

@@ -21,6 +21,7 @@ export function isName (name: unknown): name is string {
 export class Tools {
   readonly registry: Registry<Tool>
   readonly #limits: HandlerLimits
+  #isLimited = false
 
   constructor (limits: HandlerLimits, options: Omit<RegistryOptions, 'list' | 'duplicate' | 'invalid'>) {
     this.registry = new Registry({ ...options, list: 'tools', duplicate: 'FST_MCP_TOOL_DUPLICATE', invalid: 'FST_MCP_TOOL_INVALID' })
@@ -30,8 +31,17 @@ export class Tools {
   add (name: string, definition: ToolDefinition, handler: RunOptions['handler']): ToolHandle {
     if (!isName(name)) throw new errorCodes.FST_MCP_TOOL_NAME_INVALID(JSON.stringify(name) ?? 'undefined')
     if (typeof definition !== 'object' || definition === null) throw new errorCodes.FST_MCP_TOOL_INVALID(name, 'its definition must be an object')
-    const handle = this.registry.register(name, definition, handler, (changed, run) => buildTool(name, changed, run, this.#limits))
+    const handle = this.registry.register(name, definition, handler, (changed, run) => {
+      const tool = buildTool(name, changed, run, this.#limits)
+      this.#isLimited ||= tool.rateLimit !== undefined
+      return tool
+    })
     return Object.assign(handle, { name })
+  }
+
+  /** Whether any tool ever named a rate limit: without one no call is looked up to be counted. */
+  get isLimited (): boolean {
+    return this.#isLimited
   }
 
   /** Throws FST_MCP_PARAMS_INVALID and FST_MCP_TOOL_UNKNOWN. */

@@ -95,6 +95,7 @@ function callBuckets (tools: Tools, bucket: MakeBucket): Rates['call'] {
     for (const count of limited) await count(reply)
   }
   return (inbound, reply, next) => {
+    if (!tools.isLimited) return next()
     const principal = reply.request.mcp?.principal ?? null
     const limited = messagesOf(inbound).flatMap(message => {
       const name = message.kind === 'request' && message.method === 'tools/call' ? message.params.name : undefined

@@ -2,6 +2,7 @@ import type { CreateMessageRequestParamsSchema, CreateMessageResultSchema, ListR
 import { randomUUID } from 'node:crypto'
 import type { z } from 'zod'
 import { errorCodes } from '../errors.ts'
+import { isRecord } from './chunk.ts'
 import type { Question, Task } from './context.ts'
 import { formOf } from './form.ts'
 import type { InferOutput, Schema } from './schema.ts'
@@ -34,10 +35,6 @@ export type Sample = (key: string, params: SampleParams) => Promise<SampleResult
 export type Roots = (key: string) => Promise<Root[]>
 
 const ACTIONS = new Set<unknown>(['accept', 'decline', 'cancel'])
-
-function isRecord (value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
 
 function invalid (key: string, reason: string): Error {
   return new errorCodes.FST_MCP_ANSWER_INVALID(key, reason)

@@ -2,13 +2,11 @@ import { errorCodes } from '../errors.ts'
 import type { Task } from './context.ts'
 import { logFailure } from './outcome.ts'
 import { tellFailure } from './read.ts'
-import { type Job, run } from './run.ts'
+import { type Bounds, type Job, run } from './run.ts'
 import { Pace } from './turn.ts'
 
 /** A function of the host that answers with one value, as completers and the `list` of a template do. */
-export interface CallbackOptions<Result> {
-  readonly timeout: number
-  readonly grace: number
+export interface CallbackOptions<Result> extends Bounds {
   /** Names it in the log. */
   readonly what: Record<string, unknown>
   readonly call: () => unknown
@@ -21,10 +19,8 @@ export interface CallbackOptions<Result> {
  * Rejects with the reason when the call is aborted, with FST_MCP_TOOL_TIMEOUT and FST_MCP_HANDLER_FAILED.
  */
 export function runCallback<Result> (options: CallbackOptions<Result>, task: Task): Result | Promise<Result> {
-  const { timeout, grace, what, call, read } = options
+  const { what, call, read } = options
   const job: Job<Result> = {
-    timeout,
-    grace,
     begin: call,
     take () {
       throw new errorCodes.FST_MCP_CHUNK_INVALID('a generator where one value is due')
@@ -36,5 +32,5 @@ export function runCallback<Result> (options: CallbackOptions<Result>, task: Tas
     },
     logLate: error => logFailure(task, error, 'handler failed while it was ended', what)
   }
-  return run(job, task, new Pace())
+  return run(job, options, task, new Pace())
 }

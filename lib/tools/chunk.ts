@@ -34,7 +34,8 @@ const NEEDS: ReadonlyMap<string, string> = new Map([
   ['resource_link', 'uri and name']
 ])
 
-function isRecord (value: unknown): value is Record<string, unknown> {
+/** True for a plain JSON object, false for null and arrays. */
+export function isRecord (value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 

@@ -27,7 +27,7 @@ export interface RunOptions {
  */
 export function runTool (options: RunOptions, args: unknown, task: Task): CallToolResult | Promise<CallToolResult> {
   const pace = new Pace()
-  return run(new ToolJob(options, args, task, pace), task, pace)
+  return run(new ToolJob(options, args, task, pace), options, task, pace)
 }
 
 class ToolJob implements Job<CallToolResult> {
@@ -45,29 +45,14 @@ class ToolJob implements Job<CallToolResult> {
     this.#collector = new Collector(options.collect, options.maxResult)
   }
 
-  get timeout (): number {
-    return this.#options.timeout
-  }
-
-  get grace (): number {
-    return this.#options.grace
-  }
-
   begin (): unknown {
-    const verdict = check(this.#options.input, this.#args)
-    return verdict instanceof Promise ? verdict.then(this.#startLate, breakDown) : this.#start(verdict)
+    return whenChecked(this.#options.input, this.#args, this.#task, this.#start)
   }
 
   readonly #start = (verdict: Verdict): unknown => {
     if (!verdict.ok) throw new errorCodes.FST_MCP_INPUT_INVALID(this.#options.name, verdict.message)
     // The arguments have passed the schema that the handler's type was inferred from.
     return this.#options.handler(verdict.value as never, new ToolContext(this.#task, this.#collector.progress, this.#pace))
-  }
-
-  /** Validation may take its time: a call that was ended meanwhile does not start. */
-  readonly #startLate = (verdict: Verdict): unknown => {
-    this.#task.signal.throwIfAborted()
-    return this.#start(verdict)
   }
 
   take (chunk: unknown): Room {
@@ -131,8 +116,20 @@ function isErrorResult (value: unknown): boolean {
   return typeof value === 'object' && value !== null && 'isError' in value && value.isError === true && 'content' in value
 }
 
-/** Validates, and tells a schema that breaks from arguments that do not fit: that is a fault of the server. Throws FST_MCP_INTERNAL. */
-export function check (schema: CompiledSchema, value: unknown): Verdict | Promise<Verdict> {
+/**
+ * Validates, then starts. Validation may take its time: a call that was ended meanwhile does not start. A schema that breaks is a
+ * fault of the server, and nobody's arguments are wrong: throws FST_MCP_INTERNAL.
+ */
+export function whenChecked (schema: CompiledSchema, value: unknown, task: Task, start: (verdict: Verdict) => unknown): unknown {
+  const verdict = check(schema, value)
+  if (!(verdict instanceof Promise)) return start(verdict)
+  return verdict.then(settled => {
+    task.signal.throwIfAborted()
+    return start(settled)
+  }, breakDown)
+}
+
+function check (schema: CompiledSchema, value: unknown): Verdict | Promise<Verdict> {
   try {
     return schema.validate(value)
   } catch (error) {

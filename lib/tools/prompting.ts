@@ -4,7 +4,7 @@ import { errorCodes } from '../errors.ts'
 import type { Room } from '../sse/stream.ts'
 import { type ContentBlock, isContentBlock, Progress } from './chunk.ts'
 import { type Task, ToolContext } from './context.ts'
-import { check, logFailure } from './outcome.ts'
+import { logFailure, whenChecked } from './outcome.ts'
 import { tellFailure } from './read.ts'
 import { type Job, run } from './run.ts'
 import type { CompiledSchema, Verdict } from './schema.ts'
@@ -37,7 +37,7 @@ export interface PromptOptions {
  */
 export function runPrompt (options: PromptOptions, args: unknown, task: Task): GetPromptResult | Promise<GetPromptResult> {
   const pace = new Pace()
-  return run(new Prompting(options, args, task, pace), task, pace)
+  return run(new Prompting(options, args, task, pace), options, task, pace)
 }
 
 class Prompting implements Job<GetPromptResult> {
@@ -55,29 +55,14 @@ class Prompting implements Job<GetPromptResult> {
     this.#pace = pace
   }
 
-  get timeout (): number {
-    return this.#options.timeout
-  }
-
-  get grace (): number {
-    return this.#options.grace
-  }
-
   begin (): unknown {
-    const verdict = check(this.#options.input, this.#args)
-    return verdict instanceof Promise ? verdict.then(this.#startLate) : this.#start(verdict)
+    return whenChecked(this.#options.input, this.#args, this.#task, this.#start)
   }
 
   readonly #start = (verdict: Verdict): unknown => {
     if (!verdict.ok) throw new errorCodes.FST_MCP_PROMPT_INPUT_INVALID(this.#options.name, verdict.message)
     // The arguments have passed the schema that the handler's type was inferred from.
     return this.#options.handler(verdict.value as never, new ToolContext(this.#task, new Progress(), this.#pace))
-  }
-
-  /** Validation may take its time: a call that was ended meanwhile does not start. */
-  readonly #startLate = (verdict: Verdict): unknown => {
-    this.#task.signal.throwIfAborted()
-    return this.#start(verdict)
   }
 
   take (message: unknown): Room {

@@ -41,7 +41,7 @@ const TEXTUAL = /^(?:text\/|application\/(?:json|xml|yaml|toml|javascript|ecmasc
  */
 export function runRead (options: ReadOptions, uri: string, variables: unknown, task: Task): ReadResourceResult | Promise<ReadResourceResult> {
   const pace = new Pace()
-  return run(new Reading(options, uri, variables, task, pace), task, pace)
+  return run(new Reading(options, uri, variables, task, pace), options, task, pace)
 }
 
 class Reading implements Job<ReadResourceResult> {
@@ -62,14 +62,6 @@ class Reading implements Job<ReadResourceResult> {
     this.#variables = variables
     this.#task = task
     this.#pace = pace
-  }
-
-  get timeout (): number {
-    return this.#options.timeout
-  }
-
-  get grace (): number {
-    return this.#options.grace
   }
 
   begin (): unknown {

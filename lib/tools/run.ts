@@ -6,10 +6,6 @@ import { giveWay, type Pace } from './turn.ts'
 
 /** One piece of work for a handler, and what becomes of what it yields, returns and throws. */
 export interface Job<Result> {
-  /** Milliseconds of work, not counting the time in which the client keeps the handler waiting. */
-  readonly timeout: number
-  /** Milliseconds after an abort before a handler that ignores it counts as abandoned. */
-  readonly grace: number
   /** Calls the handler. */
   begin (): unknown
   /** What the handler yielded. Says when there is room for more. */
@@ -22,16 +18,24 @@ export interface Job<Result> {
   logLate (error: unknown): void
 }
 
+/** How long a handler may take. */
+export interface Bounds {
+  /** Milliseconds of work, not counting the time in which the client keeps the handler waiting. */
+  readonly timeout: number
+  /** Milliseconds after an abort before a handler that ignores it counts as abandoned. */
+  readonly grace: number
+}
+
 /**
  * Runs one call of a handler. A value that is known at once comes back as it is, everything else as a promise, which rejects
  * with the reason when the call is aborted.
  */
-export function run<Result> (job: Job<Result>, task: Task, pace: Pace): Result | Promise<Result> {
+export function run<Result> (job: Job<Result>, bounds: Bounds, task: Task, pace: Pace): Result | Promise<Result> {
   try {
     const returned = job.begin()
-    if (isPending(returned)) return new Run(job, task, pace).start(returned)
+    if (isPending(returned)) return new Run(job, bounds, task, pace).start(returned)
     const result = job.finish(returned)
-    return result instanceof Promise ? new Run(job, task, pace).finishing(result) : result
+    return result instanceof Promise ? new Run(job, bounds, task, pace).finishing(result) : result
   } catch (error) {
     return job.fail(readable(error))
   }
@@ -40,6 +44,7 @@ export function run<Result> (job: Job<Result>, task: Task, pace: Pace): Result |
 /** One call of a tool in progress: pulls its generator only while there is room, and lets go of it at once when the call is aborted. */
 class Run<Result> {
   readonly #job: Job<Result>
+  readonly #bounds: Bounds
   readonly #task: Task
   readonly #pace: Pace
   #iterator: AnyIterator | undefined
@@ -55,8 +60,9 @@ class Run<Result> {
   readonly #startedAt = performance.now()
   #timer: NodeJS.Timeout | undefined
 
-  constructor (job: Job<Result>, task: Task, pace: Pace) {
+  constructor (job: Job<Result>, bounds: Bounds, task: Task, pace: Pace) {
     this.#job = job
+    this.#bounds = bounds
     this.#task = task
     this.#pace = pace
   }
@@ -75,7 +81,7 @@ class Run<Result> {
       this.#resolve = resolve
       this.#reject = reject
     })
-    this.#arm(this.#job.timeout)
+    this.#arm(this.#bounds.timeout)
     this.#pace.onResume = () => { if (this.#timer === undefined) this.#arm(this.#remaining()) }
     work()
     this.#task.onAbort(reason => this.#abort(reason))
@@ -173,7 +179,7 @@ class Run<Result> {
   }
 
   #remaining (): number {
-    return this.#job.timeout - (performance.now() - this.#startedAt - this.#pace.waited)
+    return this.#bounds.timeout - (performance.now() - this.#startedAt - this.#pace.waited)
   }
 
   #arm (ms: number): void {
@@ -183,7 +189,7 @@ class Run<Result> {
       if (this.#pace.isWaiting) return
       const left = this.#remaining()
       if (left > 1) this.#arm(left)
-      else this.#task.abort(new errorCodes.FST_MCP_TOOL_TIMEOUT(this.#job.timeout))
+      else this.#task.abort(new errorCodes.FST_MCP_TOOL_TIMEOUT(this.#bounds.timeout))
     }, ms).unref()
   }
 
@@ -200,7 +206,7 @@ class Run<Result> {
     const timer = setTimeout(() => {
       this.#isAbandoned = true
       this.#task.abandon()
-    }, this.#job.grace).unref()
+    }, this.#bounds.grace).unref()
     this.#leave().then(() => clearTimeout(timer))
   }
 
