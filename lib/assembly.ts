@@ -5,6 +5,7 @@ import { Listeners } from './eras/listen.ts'
 import { SessionHost } from './eras/session-host.ts'
 import { completer, discoverResult, Stateless } from './eras/stateless.ts'
 import { Streamable } from './eras/streamable.ts'
+import { TicketOffice } from './eras/ticket-office.ts'
 import { logSafely } from './errors.ts'
 import { Cursors } from './features/cursor.ts'
 import { Prompts } from './features/prompts.ts'
@@ -39,6 +40,7 @@ export interface Server extends McpParts {
   readonly streamable: Streamable
   /** Null when HTTP+SSE is off. */
   readonly httpSse: HttpSse | null
+  readonly tickets: TicketOffice
 }
 
 /** Stateless mode keeps nothing, whatever the store. */
@@ -49,7 +51,7 @@ export function createServer (options: ResolvedOptions, scopePrefix: string, log
   const { instructions, prefix, paths, name, streams, limits, ask } = options
   const calls = new CallsInProgress()
   const pool = new StreamPool(streams)
-  const store = (options.store ?? memoryStore()).open(options.sessions || NO_SESSIONS)
+  const store = (options.store ?? memoryStore()).open({ ...options.sessions || NO_SESSIONS, tickets: options.tickets })
   const sessions = createSessions(options, store, pool, log)
   const subscriptions = new Subscriptions()
   if (sessions !== null) subscriptions.add(sessions)
@@ -107,6 +109,7 @@ export function createServer (options: ResolvedOptions, scopePrefix: string, log
     stateless,
     streamable: new Streamable(served),
     httpSse: sessions === null ? null : new HttpSse(served, sessions),
+    tickets: new TicketOffice({ store, ...options.tickets }),
     stats: () => ({
       sessions: store.sessions.size,
       streams: pool.size,

@@ -11,6 +11,7 @@ import { createMetadata, registerMetadata } from './http/metadata.ts'
 import { createOrigins } from './http/origins.ts'
 import { createRates } from './http/rates.ts'
 import { registerRoutes, type RequestMcp } from './http/routes.ts'
+import { withTickets } from './http/ticket.ts'
 import { Mcp } from './mcp.ts'
 import { type McpOptions, resolveOptions } from './options.ts'
 import { closeServer } from './ops/close.ts'
@@ -33,7 +34,7 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
   if (Object.hasOwn(app, 'mcp')) throw new errorCodes.FST_MCP_ALREADY_REGISTERED()
   const { prefix, paths, auth, hosts, origins, requireHttps, helmet, streams, limits, rateLimit } = options
   const server = createServer(options, app.prefix, app.log)
-  const { pool, sessions, stateless, streamable, httpSse, scopes } = server
+  const { pool, sessions, stateless, streamable, httpSse, tickets, scopes } = server
   const metadata = createMetadata(auth || {}, app.prefix)
   const responses = new OpenResponses()
   const freshSockets = FreshSockets.of(app.server)
@@ -41,6 +42,7 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
   app.decorate('mcp', new Mcp(server))
   if (!app.hasRequestDecorator('mcp')) app.decorateRequest('mcp', null)
 
+  const authenticate = createAuthenticate(auth)
   const isListed = createOrigins(origins)
 
   app.register(async scope => registerRoutes(scope, {
@@ -50,7 +52,9 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
     limits,
     openAfter: streams.openAfter,
     guard: createGuard({ loopbackOnly: auth === undefined, authenticated: Boolean(auth), hosts, isListed, requireHttps }),
-    authenticate: withScopes(createAuthenticate(auth), scopes),
+    authenticate: withScopes(authenticate, scopes),
+    authenticateStream: withScopes(withTickets(authenticate, tickets), scopes),
+    tickets,
     challenge: createChallenge({ metadata: metadata?.url, scopes: (auth || {}).scopes ?? [] }),
     rates: await createRates(scope, { rateLimit, hasPrincipals: Boolean(auth), tools: server.tools, name: scope.prefix + paths.mcp }),
     responses,
@@ -90,7 +94,9 @@ export type { Mcp, Stats } from './mcp.ts'
 export type { McpOptions } from './options.ts'
 export type { CallInfo, McpHooks } from './protocol/hooks.ts'
 export { memoryStore } from './store/memory.ts'
-export type { EventLog, OpenStore, SessionRecord, Sessions, Store, StoreLimits } from './store/store.ts'
+export type {
+  Created, EventLog, LoggedEvent, OpenStore, Replay, SessionRecord, Sessions, Store, StoreLimits, TicketRecord, Tickets, UsedTicket
+} from './store/store.ts'
 export type { Answer, Ask, Root, Roots, Sample, SampleParams, SampleResult, UrlAnswer } from './tools/ask.ts'
 export type { CallToolResult, Chunk, ContentBlock, ProgressChunk } from './tools/chunk.ts'
 export { content } from './tools/content.ts'

@@ -124,6 +124,11 @@ export const optionsSchema = z.strictObject({
     retry: ms(0).default(1_000).describe('Milliseconds that clients are told to wait before they reconnect.')
   }).prefault({}),
   sessions: sessions.or(z.literal(false)).prefault({}).describe('`false`: stateless mode, any node answers any POST, and HTTP+SSE is off.'),
+  tickets: z.strictObject({
+    ttl: ms(1).default(30_000).describe('Milliseconds for which a ticket can open its stream.'),
+    max: count.default(10_000).describe('The most unused tickets; one more is refused with 503.'),
+    maxPerPrincipal: count.default(64).describe('The most unused tickets of one principal; one more is refused with 429.')
+  }).prefault({}).describe('For the `EventSource` of a browser, which can send no token.'),
   tools: z.strictObject({
     timeout: ms(1).default(300_000).describe('Milliseconds of work after which a tool is ended. Time in which the client keeps it waiting does not count.'),
     grace: ms(1).default(5_000).describe('Milliseconds after which a tool that ignores the end of its call is logged as abandoned.'),

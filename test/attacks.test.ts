@@ -234,7 +234,7 @@ function storeWith (change: (open: OpenStore) => Partial<OpenStore>): Store {
   return {
     open (limits) {
       const open = memoryStore().open(limits)
-      return { sessions: open.sessions, events: open.events, close: () => open.close(), ...change(open) }
+      return { sessions: open.sessions, events: open.events, tickets: open.tickets, close: () => open.close(), ...change(open) }
     }
   }
 }

@@ -526,7 +526,7 @@ function laterStore (): Store {
   }
   return {
     open (limits) {
-      const { sessions, events, close } = memoryStore().open(limits)
+      const { sessions, events, tickets, close } = memoryStore().open(limits)
       const records = new Map<string, Awaited<ReturnType<typeof sessions.get>>>()
       return {
         sessions: {
@@ -546,6 +546,10 @@ function laterStore (): Store {
           release: (session, stream) => events.release(session, stream),
           finish: (session, stream) => events.finish(session, stream),
           after: (session, stream, seq) => later(events.after(session, stream, seq))
+        },
+        tickets: {
+          issue: (record, maxPerOwner) => later(tickets.issue(record, maxPerOwner)),
+          take: hash => later(tickets.take(hash))
         },
         close
       }

@@ -10,10 +10,10 @@ export interface StoreUnderTest {
   lag: number
 }
 
-const LIMITS: StoreLimits = { idle: 1_000, max: 3, replay: { events: 6, bytes: 10_000, window: 500 } }
+const LIMITS: StoreLimits = { idle: 1_000, max: 3, replay: { events: 6, bytes: 10_000, window: 500 }, tickets: { ttl: 1_000, max: 3 } }
 
 function record (id: string, extra: Partial<SessionRecord> = {}): SessionRecord {
-  return { id, principal: null, transport: 'streamable-http', revision: '2025-11-25', initialized: true, capabilities: {}, logLevel: null, subscriptions: [], ...extra }
+  return { id, principal: null, transport: 'streamable-http', revision: '2025-11-25', initialized: true, capabilities: {}, logLevel: null, subscriptions: [], ticket: null, ...extra }
 }
 
 /** What every store must do, whatever it is made of: the contract of `Store`. */

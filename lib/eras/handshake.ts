@@ -11,11 +11,12 @@ import { ownerOf } from '../protocol/owner.ts'
 import { type Questions, SessionInquiry } from '../protocol/questions.ts'
 import type { StreamPool } from '../sse/pool.ts'
 import type { SseStream } from '../sse/stream.ts'
-import type { SessionRecord } from '../store/store.ts'
+import type { SessionRecord, UsedTicket } from '../store/store.ts'
 import type { Line } from './channel.ts'
 import { capabilitiesOf, type Declared } from './capabilities.ts'
 import { type HandshakeRevision, negotiate, type Profile, profileOf, REVISIONS } from './revisions.ts'
 import type { SessionHost } from './session-host.ts'
+import type { Admission } from './ticket-office.ts'
 
 /** How the server introduces itself: `Implementation` of the latest revision. */
 type Identity = Readonly<Record<string, unknown>> & { readonly name: string, readonly version: string }
@@ -47,6 +48,8 @@ export interface Facts {
   /** The header MCP-Protocol-Version. */
   readonly version: string | undefined
   readonly lastEventId: string | undefined
+  /** What let a client in that brought no bearer token. */
+  readonly admission: Admission | undefined
 }
 
 /** How an era answers an HTTP request. */
@@ -80,7 +83,7 @@ export interface Hello {
 }
 
 /** A session as it begins: initialized by `hello`, or, over HTTP+SSE, usable before and without it. */
-export function newSession (id: string, principal: Principal | null, transport: SessionRecord['transport'], hello: Hello | null): SessionRecord {
+export function newSession (id: string, principal: Principal | null, transport: SessionRecord['transport'], hello: Hello | null, ticket: UsedTicket | null = null): SessionRecord {
   return {
     id,
     principal: ownerOf(principal),
@@ -89,7 +92,8 @@ export function newSession (id: string, principal: Principal | null, transport: 
     initialized: hello !== null,
     capabilities: hello?.capabilities ?? null,
     logLevel: null,
-    subscriptions: []
+    subscriptions: [],
+    ticket
   }
 }
 

@@ -13,6 +13,7 @@ import {
 } from './handshake.ts'
 import { resume } from './resume.ts'
 import type { SessionHost } from './session-host.ts'
+import type { Admission } from './ticket-office.ts'
 
 /** Where a client of the stream at this URL posts its messages. */
 export type EndpointOf = (sessionId: string) => string
@@ -31,7 +32,8 @@ export class HttpSse {
 
   /**
    * Answers the GET: a new session, or the one whose `Last-Event-ID` the client brings back.
-   * An unknown or foreign id opens a new session too, since an `EventSource` never recovers from an error.
+   * An unknown or foreign id opens a new session too, since an `EventSource` never recovers from an error; but a used ticket
+   * opens nothing. Throws FST_MCP_TICKET_INVALID.
    */
   get (facts: Facts, endpointOf: EndpointOf, exchange: Exchange): Awaitable<void> {
     const { pool } = this.#served
@@ -43,16 +45,26 @@ export class HttpSse {
       return whenReady(this.#sessions.replay(session, position), resumed => {
         const endpoint = encode({ event: 'endpoint', data: endpointOf(session.id) })
         const stream = resumed.channel && resumed.replay?.isTold !== false && resume(resumed, pool, session.principal, endpoint)
-        if (stream) return exchange.stream(stream)
         // More was lost than can be told, and a new session tells that.
-        this.#sessions.expire(session.id)
-        return this.#open(facts, endpointOf, exchange)
+        if (!stream) {
+          this.#sessions.expire(session.id)
+          return this.#open(facts, endpointOf, exchange)
+        }
+        return whenReady(this.#bind(session, facts.admission), () => exchange.stream(stream))
       })
     })
   }
 
-  #open ({ principal, lastEventId }: Facts, endpointOf: EndpointOf, exchange: Exchange): Awaitable<void> {
-    const session = newSession(newSessionId(), principal, 'http+sse', null)
+  /** From now on a fresh ticket comes back to this session. */
+  #bind (session: SessionRecord, admission: Admission | undefined): Awaitable<void> {
+    if (admission === undefined || admission.isUsed) return
+    session.ticket = admission.ticket
+    return this.#sessions.update(session)
+  }
+
+  #open ({ principal, lastEventId, admission }: Facts, endpointOf: EndpointOf, exchange: Exchange): Awaitable<void> {
+    if (admission?.isUsed) throw new errorCodes.FST_MCP_TICKET_INVALID()
+    const session = newSession(newSessionId(), principal, 'http+sse', null, admission?.ticket)
     return whenReady(this.#sessions.create(session), () => {
       const channel = this.#openChannel(session)
       this.#sessions.live(session).principal = principal

@@ -8,6 +8,7 @@ import type { Revision } from '../eras/revisions.ts'
 import type { SessionHost } from '../eras/session-host.ts'
 import type { Stateless } from '../eras/stateless.ts'
 import type { Streamable } from '../eras/streamable.ts'
+import type { TicketOffice } from '../eras/ticket-office.ts'
 import type { JsonLimits } from '../protocol/json.ts'
 import { readableId } from '../protocol/message.ts'
 import type { StreamPool } from '../sse/pool.ts'
@@ -21,6 +22,7 @@ import type { Challenge } from './challenge.ts'
 import type { Cors } from './cors.ts'
 import type { Rates } from './rates.ts'
 import { refuse } from './refusal.ts'
+import { admissionOf, inQuery, issueTicket } from './ticket.ts'
 
 /** `request.mcp`: how a request of an MCP client was understood. Null on every other request. */
 export interface RequestMcp {
@@ -37,6 +39,9 @@ export interface RoutesOptions {
   readonly openAfter: number
   readonly guard: (request: FastifyRequest) => void
   readonly authenticate: Authenticate
+  /** The same for those who open a stream of HTTP+SSE, perhaps with a ticket. */
+  readonly authenticateStream: Authenticate
+  readonly tickets: TicketOffice
   readonly challenge: Challenge
   /** Goes into the `config` of each route, for plugins of the host. */
   readonly config: object
@@ -60,14 +65,14 @@ const METHODS: HTTPMethods[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
 
 /** Registers the routes in a scope of their own: body parser, error shape, guard and auth hold here alone. */
 export function registerRoutes (scope: FastifyInstance, options: RoutesOptions): void {
-  const { paths, limits, rates, sessions, stateless, streamable, httpSse, challenge } = options
+  const { paths, limits, rates, sessions, stateless, streamable, httpSse, tickets, challenge } = options
   useBodyParser(scope, limits)
   scope.setErrorHandler((error, _request, reply) => refuse(reply, error, challenge))
 
   // A host's limit for its handlers would break streams; a route can raise it but not lift it. Fastify's types do not show it here.
   const handlerTimeout = Reflect.get(scope.initialConfig, 'handlerTimeout') > 0 ? MAX_TIMER : undefined
-  const route = (url: string, transport: RequestMcp['transport'], handles: Partial<Record<string, Handle>>): void => {
-    const onRequest = admit(transport, options)
+  const route = (url: string, transport: RequestMcp['transport'], handles: Partial<Record<string, Handle>>, authenticate = options.authenticate): void => {
+    const onRequest = admit(transport, authenticate, options)
     const same = { url, config: { ...options.config, ...options.cors?.config }, exposeHeadRoute: false, bodyLimit: limits.body, handlerTimeout }
     const served = METHODS.filter(method => handles[method] !== undefined)
     for (const method of METHODS) {
@@ -111,11 +116,14 @@ export function registerRoutes (scope: FastifyInstance, options: RoutesOptions):
   const { sse, messages } = { sse: paths.sse, messages: paths.messages }
   route(sse, 'http+sse', {
     GET: (request, reply) => httpSse.get(facts(request), endpointOf(request, scope.prefix, sse, messages), stream(request, reply))
+  }, options.authenticateStream)
+  route(`${sse}/ticket`, 'http+sse', {
+    POST: (request, reply) => issueTicket(tickets, request, reply)
   })
   route(messages, 'http+sse', {
     POST: (request, reply) => {
       const inbound = classifyHandshake(request.body, limits)
-      const own = { ...facts(request), sessionId: sessionInQuery(request) }
+      const own = { ...facts(request), sessionId: inQuery(request, 'sessionId') }
       const exchange = answer(request, reply)
       return rates.call(inbound, reply, () => httpSse.post(inbound, own, exchange))
     }
@@ -125,7 +133,7 @@ export function registerRoutes (scope: FastifyInstance, options: RoutesOptions):
 type OnRequest = (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void
 
 /** Guard and auth, before the body is read. */
-function admit (transport: RequestMcp['transport'], { guard, authenticate, rates }: RoutesOptions): OnRequest {
+function admit (transport: RequestMcp['transport'], authenticate: Authenticate, { guard, rates }: RoutesOptions): OnRequest {
   return (request, reply, done) => {
     const enter = (principal: Principal | null): void => {
       request.mcp = { transport, principal, revision: null, session: null }
@@ -186,12 +194,9 @@ function factsOf (request: FastifyRequest, maxLength: number): Facts {
     principal: request.mcp?.principal ?? null,
     sessionId: hasSessions ? header('mcp-session-id') : undefined,
     version,
-    lastEventId: hasSessions ? header('last-event-id') : undefined
+    lastEventId: hasSessions ? header('last-event-id') : undefined,
+    admission: admissionOf(request)
   }
-}
-
-function sessionInQuery ({ query }: FastifyRequest): string | undefined {
-  return typeof query === 'object' && query !== null && 'sessionId' in query && typeof query.sessionId === 'string' ? query.sessionId : undefined
 }
 
 /** The path of the POST as the client sees it, whatever prefix or rewriting lies between. */

@@ -1,3 +1,5 @@
+import type { Principal } from '../http/auth.ts'
+
 /** A value, or the promise of one: memory answers at once, a store behind a socket later. */
 export type Awaitable<T> = T | Promise<T>
 
@@ -22,9 +24,23 @@ export interface SessionRecord {
   logLevel: LogLevel | null
   /** The URIs of the resources that its client subscribed to. */
   subscriptions: readonly string[]
+  /** The ticket that opened it, and that may come back to it. */
+  ticket: UsedTicket | null
 }
 
-/** What came of a new session: it is kept, the store holds as many as it may, or its principal does. */
+/** A ticket is kept by its hash, so that whoever reads the store cannot use it. */
+export interface UsedTicket {
+  readonly hash: string
+  readonly principal: Principal | null
+}
+
+/** A ticket that waits for its use. */
+export interface TicketRecord extends UsedTicket {
+  /** Issuer and subject of its principal, null without auth. */
+  readonly owner: string | null
+}
+
+/** What came of a new session or ticket: it is kept, the store holds as many as it may, or its principal does. */
 export type Created = 'created' | 'full' | 'quota'
 
 /** Sessions by id. A session that was not touched for its idle time is gone. */
@@ -39,6 +55,14 @@ export interface Sessions {
   /** False when there was none. Its events go with it. */
   delete (id: string): Awaitable<boolean>
   readonly size: number
+}
+
+/** Tickets that were not used yet. */
+export interface Tickets {
+  /** Keeps a ticket for its time. `maxPerOwner`: the most unused tickets of its owner; those of null are not counted. */
+  issue (record: TicketRecord, maxPerOwner: number): Awaitable<Created>
+  /** Gives a ticket to the first who asks for it, and to nobody after. */
+  take (hash: string): Awaitable<TicketRecord | undefined>
 }
 
 /** One event of a stream as it is kept for replay. */
@@ -81,7 +105,7 @@ export interface EventLog {
   after (session: string, stream: string, seq: number): Awaitable<Replay | undefined>
 }
 
-/** Where sessions and their events live. One store may be opened by several servers; they do not meet. */
+/** Where sessions, their events and tickets live. One store may be opened by several servers; they do not meet. */
 export interface Store {
   open (limits: StoreLimits): OpenStore
 }
@@ -89,6 +113,7 @@ export interface Store {
 export interface OpenStore {
   readonly sessions: Sessions
   readonly events: EventLog
+  readonly tickets: Tickets
   close (): Awaitable<void>
 }
 
@@ -98,4 +123,6 @@ export interface StoreLimits {
   /** The most sessions at once. */
   max: number
   replay: { events: number, bytes: number, window: number }
+  /** Milliseconds for which an unused ticket is good, and the most of them. */
+  tickets: { ttl: number, max: number }
 }

@@ -1,0 +1,161 @@
+import type { EventLog, LoggedEvent, Replay, StoreLimits } from './store.ts'
+
+// Trimmed answers are remembered by request id alone, so that their loss can still be told.
+const LOST_ANSWERS = 1_000
+
+class StreamLog {
+  readonly events: LoggedEvent[] = []
+  /** Number of the last trimmed event. */
+  trimmed = 0
+  readonly lost: { seq: number, id: string | number }[] = []
+  /** Number of the last trimmed answer that is not even in `lost` any more. */
+  untold = 0
+  held = false
+  /** Time after which a finished stream is forgotten. */
+  expires = Infinity
+}
+
+/** The streams of one session by their name, apart by how easily they are given up. */
+class SessionLog {
+  /** Finished, and their clients had everything. In the order in which they finished. */
+  readonly finished = new Map<string, StreamLog>()
+  readonly running = new Map<string, StreamLog>()
+  /** Finished while their clients were away. */
+  readonly unread = new Map<string, StreamLog>()
+  events = 0
+  bytes = 0
+  heldEvents = 0
+  heldBytes = 0
+
+  get (name: string): StreamLog | undefined {
+    return this.running.get(name) ?? this.finished.get(name) ?? this.unread.get(name)
+  }
+
+  count (stream: StreamLog, event: LoggedEvent, sign: 1 | -1): void {
+    this.events += sign
+    this.bytes += sign * event.frame.length
+    if (stream.held) this.countHeld(event, sign)
+  }
+
+  countHeld ({ frame }: LoggedEvent, sign: 1 | -1): void {
+    this.heldEvents += sign
+    this.heldBytes += sign * frame.length
+  }
+
+  forgetFirst (streams: Map<string, StreamLog>): boolean {
+    const [first] = streams
+    if (first === undefined) return false
+    const [name, stream] = first
+    for (const event of stream.events) this.count(stream, event, -1)
+    return streams.delete(name)
+  }
+
+  /** Gives up the oldest event of the longest running stream whose client is there. */
+  forgetEvent (): boolean {
+    let longest: StreamLog | undefined
+    for (const stream of this.running.values()) {
+      if (!stream.held && stream.events.length > (longest?.events.length ?? 0)) longest = stream
+    }
+    const event = longest?.events.shift()
+    if (longest === undefined || event === undefined) return false
+    this.count(longest, event, -1)
+    longest.trimmed = event.seq
+    if (event.answers === undefined) return true
+    longest.lost.push({ seq: event.seq, id: event.answers })
+    const forgotten = longest.lost.length > LOST_ANSWERS ? longest.lost.shift() : undefined
+    longest.untold = forgotten?.seq ?? longest.untold
+    return true
+  }
+
+  sweep (now: number): boolean {
+    for (const streams of [this.finished, this.unread]) {
+      for (const { expires } of streams.values()) {
+        // They expire in the order in which they finished.
+        if (expires > now) break
+        this.forgetFirst(streams)
+      }
+    }
+    return this.finished.size + this.running.size + this.unread.size === 0
+  }
+}
+
+/** The events of each session in the memory of this process. */
+export class MemoryEvents implements EventLog {
+  readonly #logs = new Map<string, SessionLog>()
+  readonly #replay: StoreLimits['replay']
+
+  constructor (replay: StoreLimits['replay']) {
+    this.#replay = replay
+  }
+
+  #isOver ({ events, bytes }: SessionLog): boolean {
+    return events > this.#replay.events || bytes > this.#replay.bytes
+  }
+
+  append (session: string, event: LoggedEvent): boolean {
+    const { log, stream } = this.#open(session, event.stream)
+    stream.events.push(event)
+    log.count(stream, event, 1)
+    while (this.#isOver(log)) {
+      if (!log.forgetFirst(log.finished) && !log.forgetEvent() && !log.forgetFirst(log.unread)) break
+    }
+    return log.heldEvents < this.#replay.events && log.heldBytes < this.#replay.bytes
+  }
+
+  #open (session: string, name: string): { log: SessionLog, stream: StreamLog } {
+    let log = this.#logs.get(session)
+    if (log === undefined) this.#logs.set(session, log = new SessionLog())
+    let stream = log.running.get(name)
+    if (stream === undefined) log.running.set(name, stream = new StreamLog())
+    return { log, stream }
+  }
+
+  hold (session: string, name: string): void {
+    const { log, stream } = this.#open(session, name)
+    if (stream.held) return
+    stream.held = true
+    for (const event of stream.events) log.countHeld(event, 1)
+  }
+
+  release (session: string, name: string): void {
+    const log = this.#logs.get(session)
+    const stream = log?.get(name)
+    if (log === undefined || stream === undefined || !stream.held) return
+    stream.held = false
+    for (const event of stream.events) log.countHeld(event, -1)
+    if (log.unread.delete(name)) log.finished.set(name, stream)
+  }
+
+  finish (session: string, name: string): void {
+    const log = this.#logs.get(session)
+    const stream = log?.running.get(name)
+    if (log === undefined || stream === undefined) return
+    stream.expires = Date.now() + this.#replay.window
+    log.running.delete(name)
+    const streams = stream.held ? log.unread : log.finished
+    streams.set(name, stream)
+    // One result may be larger than the budget; several that nobody fetched may not.
+    while (this.#isOver(log) && log.unread.size > 1) log.forgetFirst(log.unread)
+  }
+
+  after (session: string, name: string, seq: number): Replay | undefined {
+    const stream = this.#logs.get(session)?.get(name)
+    if (stream === undefined || stream.expires <= Date.now()) return undefined
+    return {
+      frames: stream.events.filter(event => event.seq > seq).map(event => event.frame),
+      isComplete: seq >= stream.trimmed,
+      lost: stream.lost.filter(answer => answer.seq > seq).map(answer => answer.id),
+      isTold: seq >= stream.untold
+    }
+  }
+
+  drop (session: string): void {
+    this.#logs.delete(session)
+  }
+
+  sweep (now: number): void {
+    for (const [session, log] of this.#logs) {
+      if (log.sweep(now)) this.#logs.delete(session)
+    }
+  }
+}
