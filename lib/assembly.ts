@@ -1,8 +1,10 @@
 import type { FastifyBaseLogger } from 'fastify'
+import { Cluster } from './cluster/cluster.ts'
+import { Changes } from './eras/changes.ts'
 import { type Served, sessionInquiries } from './eras/handshake.ts'
 import { HttpSse } from './eras/http-sse.ts'
 import { Listeners } from './eras/listen.ts'
-import { SessionHost } from './eras/session-host.ts'
+import { SessionHost, type SessionsOptions } from './eras/session-host.ts'
 import { completer, discoverResult, Stateless } from './eras/stateless.ts'
 import { Streamable } from './eras/streamable.ts'
 import { TicketOffice } from './eras/ticket-office.ts'
@@ -14,7 +16,6 @@ import { Resources } from './features/resources.ts'
 import { Scopes } from './features/scopes.ts'
 import { type IsSeen, Subscriptions } from './features/subscriptions.ts'
 import { Tools } from './features/tools.ts'
-import type { Principal } from './http/auth.ts'
 import type { McpParts } from './mcp.ts'
 import type { ResolvedOptions } from './options.ts'
 import { Hooks } from './protocol/hooks.ts'
@@ -32,6 +33,8 @@ export interface Server extends McpParts {
   readonly calls: CallsInProgress
   readonly pool: StreamPool
   readonly store: OpenStore
+  /** Null where there is one node. */
+  readonly cluster: Cluster | null
   /** Null in stateless mode. */
   readonly sessions: SessionHost | null
   readonly listeners: Listeners
@@ -43,6 +46,8 @@ export interface Server extends McpParts {
   readonly tickets: TicketOffice
 }
 
+const LISTS = ['tools', 'prompts', 'resources', 'templates'] as const satisfies ListName[]
+
 /** Stateless mode keeps nothing, whatever the store. */
 const NO_SESSIONS = { idle: 1, max: 1, replay: { events: 1, bytes: 1, window: 1 } }
 
@@ -51,13 +56,18 @@ export function createServer (options: ResolvedOptions, scopePrefix: string, log
   const { instructions, prefix, paths, name, streams, limits, ask } = options
   const calls = new CallsInProgress()
   const pool = new StreamPool(streams)
-  const store = (options.store ?? memoryStore()).open({ ...options.sessions || NO_SESSIONS, tickets: options.tickets })
-  const sessions = createSessions(options, store, pool, log)
+  // The same on all nodes, and no other server's.
+  const server = `${scopePrefix}${prefix}${paths.mcp} ${name}`
+  const store = (options.store ?? memoryStore()).open({ ...options.sessions || NO_SESSIONS, tickets: options.tickets, server })
+  const onError = (err: unknown): void => logSafely(log, err, 'the store failed')
+  const cluster = store.bus === null ? null : new Cluster(store.bus, pool, onError)
+  const sessions = createSessions(options, { store, pool, cluster, onError })
   const subscriptions = new Subscriptions()
-  if (sessions !== null) subscriptions.add(sessions)
+  if (sessions !== null) subscriptions.add(sessions.audience)
   const hooks = new Hooks(options.tools.timeout)
-  const questions = new Questions(ask)
-  const offered = createOffered(options, subscriptions, sessions, log)
+  const questions = new Questions({ ...ask, node: cluster?.node })
+  sessions?.elsewhere?.onResponse(questions)
+  const offered = createOffered(options, { subscriptions, cluster, sessions, log })
   const { tools, prompts, resources } = offered
   const scopes = new Scopes(options.auth || {})
 
@@ -93,7 +103,7 @@ export function createServer (options: ResolvedOptions, scopePrefix: string, log
     listeners,
     seal: new Seal({ keys: ask.keys ?? [randomKey()], ttl: ask.ttl, maxBytes: ask.maxState }),
     timeout: options.tools.timeout,
-    audience: `${scopePrefix}${prefix}${paths.mcp} ${name}`
+    audience: server
   })
   return {
     tools,
@@ -103,6 +113,7 @@ export function createServer (options: ResolvedOptions, scopePrefix: string, log
     calls,
     pool,
     store,
+    cluster,
     sessions,
     listeners,
     scopes,
@@ -121,23 +132,28 @@ export function createServer (options: ResolvedOptions, scopePrefix: string, log
   }
 }
 
-function createSessions (options: ResolvedOptions, store: OpenStore, pool: StreamPool, log: FastifyBaseLogger): SessionHost | null {
+function createSessions (options: ResolvedOptions, parts: Pick<SessionsOptions, 'store' | 'pool' | 'cluster' | 'onError'>): SessionHost | null {
   const { sessions, streams, subscriptions } = options
   if (sessions === false) return null
   return new SessionHost({
-    store,
-    pool,
+    ...parts,
     idle: sessions.idle,
     window: sessions.replay.window,
     retry: streams.retry,
     maxPerPrincipal: sessions.maxPerPrincipal,
-    uris: subscriptions.uris,
-    onError: err => logSafely(log, err, 'the store failed')
+    uris: subscriptions.uris
   })
 }
 
+interface OfferedParts {
+  readonly subscriptions: Subscriptions
+  readonly cluster: Cluster | null
+  readonly sessions: SessionHost | null
+  readonly log: FastifyBaseLogger
+}
+
 /** What the server offers, with nothing in it yet. */
-function createOffered (options: ResolvedOptions, subscriptions: Subscriptions, sessions: SessionHost | null, log: FastifyBaseLogger): Offered {
+function createOffered (options: ResolvedOptions, { subscriptions, cluster, sessions, log }: OfferedParts): Offered {
   const { name, version, tools: limits, lists: { pageSize }, cache, ask } = options
   // Any node reads the cursors of another.
   const [first = `${name} ${version}`, ...others] = ask.keys ?? []
@@ -145,22 +161,21 @@ function createOffered (options: ResolvedOptions, subscriptions: Subscriptions, 
   const onError = (err: unknown): void => logSafely(log, err, '`visible` failed, and so hid what it belongs to')
   const hasAuth = Boolean(options.auth)
   const registry = (list: ListName) => ({
-    cursors, pageSize, hasAuth, onError, onChange: (isSeen: IsSeen) => subscriptions.listChanged(list, isSeen)
+    cursors, pageSize, hasAuth, onError, onChange: (isSeen: IsSeen, keys: readonly string[]) => changes.list(list, isSeen, keys)
   })
-  const resources: Resources = new Resources(limits, {
-    ...registry('resources'),
-    maxUri: options.limits.uri,
-    onUpdate: uri => {
-      // Templates take their time to match, and most who listen are one principal, or nobody.
-      const seen = new Map<Principal | null, boolean>()
-      subscriptions.updated(uri, principal => {
-        const isSeen = seen.get(principal) ?? resources.find(uri, principal) !== undefined
-        seen.set(principal, isSeen)
-        return isSeen
-      })
-    }
+  const tools = new Tools(limits, registry('tools'))
+  const prompts = new Prompts(limits, registry('prompts'))
+  const resources = new Resources(limits, { ...registry('resources'), maxUri: options.limits.uri, onUpdate: uri => changes.updated(uri) })
+  // What changes among the templates is told as a change of the resources.
+  const lists = { tools: tools.registry, prompts: prompts.registry, resources, templates: resources.templates }
+  const changes = new Changes({
+    subscriptions,
+    cluster,
+    isShown: (list, key, principal) => lists[list].mayTell(key, principal),
+    isKnown: (uri, principal) => resources.find(uri, principal) !== undefined,
+    usedLists: () => LISTS.filter(list => lists[list].wasUsed)
   })
-  return { tools: new Tools(limits, registry('tools')), prompts: new Prompts(limits, registry('prompts')), resources, cache, memory: sessions }
+  return { tools, prompts, resources, cache, memory: sessions }
 }
 
 /** `Implementation` of the specification. */

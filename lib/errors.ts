@@ -85,6 +85,7 @@ const catalogue = {
   FST_MCP_SESSION_UNKNOWN: ['The session is not known or has ended: send `initialize` anew', 404, SESSION_NOT_FOUND],
   FST_MCP_SESSION_INITIALIZED: ['The session is initialized already', 400, INVALID_REQUEST],
   FST_MCP_SESSIONS_FULL: ['The server holds as many sessions as it may', 503, TRANSPORT],
+  FST_MCP_STORE_UNAVAILABLE: ['The store cannot be reached: %s', 503, TRANSPORT],
   FST_MCP_TICKETS_FULL: ['The server holds as many unused tickets as it may', 503, TRANSPORT],
   FST_MCP_STREAMS_FULL: ['The server holds as many streams as it may', 503, TRANSPORT],
   FST_MCP_CALLS_FULL: ['As many calls are in progress as may be', 503, TRANSPORT],
@@ -214,6 +215,15 @@ export function toRpcError (error: unknown, isStateless = false): RpcError {
   }
   const data = { code: String(error.code), ...('data' in error && Object(error.data)) }
   return { code: isStateless ? statelessCode(row) : row[2], message: error.message, data }
+}
+
+/** An error of another node, from its JSON-RPC form. */
+export function revive (told: unknown): Error {
+  const { message, data }: { message?: unknown, data?: unknown } = Object(told)
+  const { code, ...more }: { code?: unknown } = Object(data)
+  // A code that this version does not know stays an internal error.
+  const known = typeof code === 'string' && Object.hasOwn(errorCodes, code) ? code as ErrorCode : 'FST_MCP_INTERNAL'
+  return Object.assign(new errorCodes[known](), { message: String(message), data: more })
 }
 
 function statelessCode ([, status, code]: Row): number {

@@ -234,7 +234,7 @@ function storeWith (change: (open: OpenStore) => Partial<OpenStore>): Store {
   return {
     open (limits) {
       const open = memoryStore().open(limits)
-      return { sessions: open.sessions, events: open.events, tickets: open.tickets, close: () => open.close(), ...change(open) }
+      return { sessions: open.sessions, events: open.events, tickets: open.tickets, bus: null, close: () => open.close(), ...change(open) }
     }
   }
 }
@@ -511,7 +511,7 @@ t.test('a store that fails in the background is told to the log', async t => {
           sessions: {
             create: (record, max) => sessions.create(record, max),
             get: id => sessions.get(id),
-            update: record => sessions.update(record),
+            update: (record, change) => sessions.update(record, change),
             touch: id => isDown && method === 'touch' ? fail() : sessions.touch(id),
             delete: id => isDown && method === 'delete' ? fail() : sessions.delete(id),
             get size () { return sessions.size }
@@ -703,7 +703,7 @@ t.test('a schema', async t => {
 
 t.test('`streams.max` holds for clients that take streams alone, and their answer is a finished event', async t => {
   for (const transport of ['2025-11-25', '2025-03-26', 'stateless'] as const) {
-    const { app } = await serve(t, transport, { streams: { max: 2, openAfter: 10 } })
+    const { app } = await serve(t, transport, { streams: { max: 2, openAfter: 500 } })
     const base = await listen(app)
     const door = gate()
     const open: number[] = []

@@ -215,7 +215,7 @@ t.test('a request over HTTP+SSE waits until the stream has room for its answer',
 })
 
 t.test('whoever waits for a stream waits on when another was faster', async t => {
-  const limits = { idle: 1_000, max: 1, replay: { events: 1, bytes: 1, window: 1_000 }, tickets: { ttl: 1_000, max: 1 } }
+  const limits = { server: 'a', idle: 1_000, max: 1, replay: { events: 1, bytes: 1, window: 1_000 }, tickets: { ttl: 1_000, max: 1 } }
   const store = memoryStore().open(limits)
   const pool = new StreamPool({ buffer: 10, keepAlive: 1_000, stall: 1_000, max: 1, maxPerPrincipal: 1 })
   t.after(() => {

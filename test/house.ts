@@ -4,16 +4,17 @@ import ts from 'typescript'
 
 // Which room may import which. Its own room and `errors` are open to every room but `errors` itself; `index` may import anything.
 const arrows: Record<string, string[]> = {
-  index: ['assembly', 'mcp', 'options', 'http', 'eras', 'protocol', 'features', 'tools', 'sse', 'store', 'ops'],
-  assembly: ['eras', 'protocol', 'features', 'sse', 'store'],
+  index: ['assembly', 'cluster', 'mcp', 'options', 'http', 'eras', 'protocol', 'features', 'tools', 'sse', 'store', 'ops'],
+  assembly: ['cluster', 'eras', 'protocol', 'features', 'sse', 'store'],
   mcp: ['features', 'tools'],
   options: [],
   http: ['eras', 'protocol', 'features', 'tools', 'sse', 'store', 'options', 'ops'],
-  ops: ['eras', 'protocol', 'features', 'tools', 'sse', 'store'],
-  eras: ['protocol', 'features', 'tools', 'sse', 'store'],
+  ops: ['cluster', 'eras', 'protocol', 'features', 'tools', 'sse', 'store'],
+  eras: ['protocol', 'features', 'tools', 'cluster', 'sse', 'store'],
   protocol: ['features', 'tools', 'sse'],
   features: ['tools'],
   tools: [],
+  cluster: ['sse', 'store'],
   sse: [],
   store: [],
   // Entry points of their own, and what the two share.

@@ -536,7 +536,12 @@ function laterStore (): Store {
             return later(sessions.create(record, maxPerPrincipal))
           },
           async get (id) { return await later(sessions.get(id)) && later(records.get(id)) },
-          update: async record => { records.set(record.id, await later(record)) },
+          async update (record, change) {
+            const kept = await later(records.get(record.id) ?? record)
+            change(kept)
+            records.set(record.id, kept)
+            Object.assign(record, structuredClone(kept))
+          },
           touch: id => later(sessions.touch(id)),
           delete: id => later(sessions.delete(id))
         },
@@ -545,12 +550,15 @@ function laterStore (): Store {
           hold: (session, stream) => events.hold(session, stream),
           release: (session, stream) => events.release(session, stream),
           finish: (session, stream) => events.finish(session, stream),
-          after: (session, stream, seq) => later(events.after(session, stream, seq))
+          after: (session, stream, seq) => later(events.after(session, stream, seq)),
+          takeOver: (session, stream) => later(events.takeOver(session, stream)),
+          drop: session => events.drop(session)
         },
         tickets: {
           issue: (record, maxPerOwner) => later(tickets.issue(record, maxPerOwner)),
           take: hash => later(tickets.take(hash))
         },
+        bus: null,
         close
       }
     }

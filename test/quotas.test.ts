@@ -240,9 +240,9 @@ t.test('questions that wait for an answer are counted, in all and by principal',
 })
 
 t.test('the memory store forgets principals without sessions', async t => {
-  const store = memoryStore().open({ idle: 1_000, max: 10, replay: { events: 1, bytes: 1, window: 1 }, tickets: { ttl: 1_000, max: 1 } })
+  const store = memoryStore().open({ server: 'a', idle: 1_000, max: 10, replay: { events: 1, bytes: 1, window: 1 }, tickets: { ttl: 1_000, max: 1 } })
   t.after(() => store.close())
-  const record = { transport: 'streamable-http', revision: '2025-11-25', initialized: true, capabilities: {}, logLevel: null, subscriptions: [], ticket: null } as const
+  const record = { transport: 'streamable-http', revision: '2025-11-25', initialized: true, capabilities: {}, logLevel: null, subscriptions: [], ticket: null, home: null } as const
   for (let index = 0; index < 50; index++) {
     t.equal(await store.sessions.create({ ...record, id: `${index}`, principal: 'p' }, 1), 'created')
     t.equal(await store.sessions.create({ ...record, id: 'more', principal: 'p' }, 1), 'quota')

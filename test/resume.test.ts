@@ -158,6 +158,8 @@ t.test('what is sent while a store takes its time to tell what was missed is not
             hold: events.hold.bind(events),
             release: events.release.bind(events),
             finish: events.finish.bind(events),
+            takeOver: events.takeOver.bind(events),
+            drop: events.drop.bind(events),
             after
           }
           return { ...opened, events: log }

@@ -10,10 +10,10 @@ export interface StoreUnderTest {
   lag: number
 }
 
-const LIMITS: StoreLimits = { idle: 1_000, max: 3, replay: { events: 6, bytes: 10_000, window: 500 }, tickets: { ttl: 1_000, max: 3 } }
+const LIMITS: StoreLimits = { server: 'a', idle: 1_000, max: 3, replay: { events: 6, bytes: 10_000, window: 500 }, tickets: { ttl: 1_000, max: 3 } }
 
 function record (id: string, extra: Partial<SessionRecord> = {}): SessionRecord {
-  return { id, principal: null, transport: 'streamable-http', revision: '2025-11-25', initialized: true, capabilities: {}, logLevel: null, subscriptions: [], ticket: null, ...extra }
+  return { id, principal: null, transport: 'streamable-http', revision: '2025-11-25', initialized: true, capabilities: {}, logLevel: null, subscriptions: [], ticket: null, home: null, ...extra }
 }
 
 /** What every store must do, whatever it is made of: the contract of `Store`. */
@@ -45,8 +45,8 @@ export function storeSuite (t: Test, { create, advance, lag }: StoreUnderTest): 
   check('a changed session stays changed', async (t, { sessions }) => {
     await sessions.create(record('a'), 100)
     const found = await sessions.get('a') ?? record('lost')
-    Object.assign(found, { revision: '2025-03-26', logLevel: 'debug' })
-    await sessions.update(found)
+    await sessions.update(found, record => { Object.assign(record, { revision: '2025-03-26', logLevel: 'debug' }) })
+    t.strictSame(found, record('a', { revision: '2025-03-26', logLevel: 'debug' }))
     t.strictSame(await sessions.get('a'), record('a', { revision: '2025-03-26', logLevel: 'debug' }))
   })
 

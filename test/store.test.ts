@@ -4,7 +4,7 @@ import t from 'tap'
 import { whenReady } from '../lib/store/store.ts'
 import { storeSuite } from './store-suite.ts'
 
-const LIMITS = { idle: 1_000, max: 3, replay: { events: 2, bytes: 10_000, window: 500 }, tickets: { ttl: 300, max: 2 } }
+const LIMITS = { server: 'a', idle: 1_000, max: 3, replay: { events: 2, bytes: 10_000, window: 500 }, tickets: { ttl: 300, max: 2 } }
 
 t.before(() => mock.timers.enable({ apis: ['setInterval', 'Date'] }))
 t.after(() => mock.timers.reset())
@@ -65,7 +65,7 @@ t.test('one result that nobody fetched may be larger than the budget, several ma
 
 t.test('a session of the memory store expires with its events, and a closed store has no timer', async t => {
   const { sessions, events, close } = memoryStore().open(LIMITS)
-  const record = { id: 'a', principal: null, transport: 'streamable-http', revision: '2025-11-25', initialized: true, capabilities: {}, logLevel: null, subscriptions: [], ticket: null } as const
+  const record = { id: 'a', principal: null, transport: 'streamable-http', revision: '2025-11-25', initialized: true, capabilities: {}, logLevel: null, subscriptions: [], ticket: null, home: null } as const
   await sessions.create(record, 100)
   events.append('a', { stream: 's', seq: 1, frame: 'x' })
   mock.timers.tick(10_000)

@@ -32,6 +32,8 @@ export interface ChannelOptions {
   readonly retry: number
   /** Whether the first event has an id and empty data (2025-11-25). */
   readonly primes: boolean
+  /** The number of its last event, where another node has written it before. */
+  readonly last?: number
   /** Whether nothing is lost when it ends before its first event. */
   readonly isDisposable: boolean
   /** The client did not come back in time. */
@@ -48,7 +50,7 @@ export interface ChannelOptions {
  */
 export class Channel implements Line {
   readonly #options: ChannelOptions
-  #seq = 0
+  #seq: number
   #stream: SseStream | null = null
   #over = false
   #logHasRoom = true
@@ -60,6 +62,7 @@ export class Channel implements Line {
 
   constructor (options: ChannelOptions) {
     this.#options = options
+    this.#seq = options.last ?? 0
     this.#mailbox = new Mailbox({
       budget: options.pool.buffer,
       send: json => { this.send(json) },

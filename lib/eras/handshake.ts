@@ -11,7 +11,7 @@ import { ownerOf } from '../protocol/owner.ts'
 import { type Questions, SessionInquiry } from '../protocol/questions.ts'
 import type { StreamPool } from '../sse/pool.ts'
 import type { SseStream } from '../sse/stream.ts'
-import type { SessionRecord, UsedTicket } from '../store/store.ts'
+import { type Awaitable, type SessionRecord, whenReady } from '../store/store.ts'
 import type { Line } from './channel.ts'
 import { capabilitiesOf, type Declared } from './capabilities.ts'
 import { type HandshakeRevision, negotiate, type Profile, profileOf, REVISIONS } from './revisions.ts'
@@ -83,7 +83,9 @@ export interface Hello {
 }
 
 /** A session as it begins: initialized by `hello`, or, over HTTP+SSE, usable before and without it. */
-export function newSession (id: string, principal: Principal | null, transport: SessionRecord['transport'], hello: Hello | null, ticket: UsedTicket | null = null): SessionRecord {
+export function newSession (
+  id: string, principal: Principal | null, transport: SessionRecord['transport'], hello: Hello | null, { ticket = null, home = null }: Partial<Pick<SessionRecord, 'ticket' | 'home'>> = {}
+): SessionRecord {
   return {
     id,
     principal: ownerOf(principal),
@@ -93,7 +95,8 @@ export function newSession (id: string, principal: Principal | null, transport: 
     capabilities: hello?.capabilities ?? null,
     logLevel: null,
     subscriptions: [],
-    ticket
+    ticket,
+    home
   }
 }
 
@@ -161,16 +164,22 @@ export function takeNotifications (served: Served, messages: readonly Message[],
     if (message.kind !== 'notification' || message.method !== 'notifications/cancelled' || session === null) continue
     const { requestId, reason } = message.params
     if (typeof requestId !== 'string' && typeof requestId !== 'number') continue
+    const why = typeof reason === 'string' ? reason : 'no reason given'
     const call = served.sessions?.peek(session.id)?.calls.get(requestId)
-    call?.abort(new errorCodes.FST_MCP_CANCELLED(typeof reason === 'string' ? reason : 'no reason given'))
+    if (call === undefined) served.sessions?.elsewhere?.cancelled(session.id, requestId, why)
+    else call.abort(new errorCodes.FST_MCP_CANCELLED(why))
   }
 }
 
 /** Hands answers to whoever asked. Throws FST_MCP_RESPONSE_UNEXPECTED when nobody of the session did, after those that somebody waits for. */
-export function takeResponses ({ questions }: Served, messages: readonly Message[], session: SessionRecord | null): void {
-  const unexpected = messages.filter(message => message.kind === 'response' && (session === null || !questions.answer(session.id, message)))
-  const [first] = unexpected
-  if (first?.kind === 'response') throw new errorCodes.FST_MCP_RESPONSE_UNEXPECTED(JSON.stringify(first.id))
+export function takeResponses (served: Served, messages: readonly Message[], session: SessionRecord | null): Awaitable<void> {
+  const unexpected = messages.filter(message => message.kind === 'response' && (session === null || !served.questions.answer(session.id, message)))
+  if (unexpected.length === 0) return
+  const { elsewhere = null } = served.sessions ?? {}
+  return whenReady(elsewhere !== null && session !== null && elsewhere.answer(session.id, unexpected), isTaken => {
+    const [first] = unexpected
+    if (!isTaken && first?.kind === 'response') throw new errorCodes.FST_MCP_RESPONSE_UNEXPECTED(JSON.stringify(first.id))
+  })
 }
 
 /** Refuses calls that would be too many. Throws FST_MCP_CALLS_FULL and FST_MCP_QUOTA_EXCEEDED. */

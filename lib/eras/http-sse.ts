@@ -1,12 +1,16 @@
+import type { FastifyRequest } from 'fastify'
+import type { Letter } from '../cluster/letters.ts'
 import { errorCodes } from '../errors.ts'
+import type { Principal } from '../http/auth.ts'
 import type { Outbox } from '../protocol/call.ts'
 import { resultOf } from '../protocol/message.ts'
 import { ownerOf } from '../protocol/owner.ts'
 import { comment, encode } from '../sse/frame.ts'
+import type { SseStream } from '../sse/stream.ts'
 import { type Awaitable, type SessionRecord, whenReady } from '../store/store.ts'
 import type { Channel } from './channel.ts'
 import type { Inbound, Initialize, Messages } from './classify.ts'
-import { readEventId } from './event-id.ts'
+import { type Position, readEventId } from './event-id.ts'
 import {
   checkCalls, checkMessages, type Exchange, type Facts, initializeResult, newSession, newSessionId, profileFor, readInitialize, type Served,
   startCalls, takeNotifications, takeResponses
@@ -18,6 +22,9 @@ import type { Admission } from './ticket-office.ts'
 /** Where a client of the stream at this URL posts its messages. */
 export type EndpointOf = (sessionId: string) => string
 
+/** Who posted, and the request that its calls belong to. */
+type Poster = Pick<Facts, 'principal' | 'request'>
+
 /** HTTP+SSE of 2024-11-05: one stream for everything the server says, a POST for everything the client says. */
 export class HttpSse {
   readonly #served: Served
@@ -28,6 +35,7 @@ export class HttpSse {
   constructor (served: Served, sessions: SessionHost) {
     this.#served = served
     this.#sessions = sessions
+    sessions.elsewhere?.onPost((session, letter) => this.#receive(session, letter))
   }
 
   /**
@@ -42,11 +50,10 @@ export class HttpSse {
     const known = position && this.#sessions.find(position.stream, facts.principal, 'http+sse')
     return whenReady(known, session => {
       if (session === undefined || position === undefined) return this.#open(facts, endpointOf, exchange)
-      return whenReady(this.#sessions.replay(session, position), resumed => {
-        const endpoint = encode({ event: 'endpoint', data: endpointOf(session.id) })
-        const stream = resumed.channel && resumed.replay?.isTold !== false && resume(resumed, pool, session.principal, endpoint)
+      const greeting = encode({ event: 'endpoint', data: endpointOf(session.id) })
+      return whenReady(this.#resume(session, position, greeting, facts.request), stream => {
         // More was lost than can be told, and a new session tells that.
-        if (!stream) {
+        if (stream === undefined) {
           this.#sessions.expire(session.id)
           return this.#open(facts, endpointOf, exchange)
         }
@@ -55,19 +62,34 @@ export class HttpSse {
     })
   }
 
+  /** The stream of a session from where its client left it. `greeting` goes before everything. */
+  #resume (session: SessionRecord, position: Position, greeting: string, request: FastifyRequest): Awaitable<SseStream | undefined> {
+    const { elsewhere } = this.#sessions
+    return whenReady(elsewhere?.follow(session, position, greeting), followed => {
+      if (followed !== undefined) return followed
+      return whenReady(elsewhere !== null && session.home === null ? elsewhere.adopt(session) : undefined, last => {
+        if (last !== undefined) this.#openChannel(session, Math.max(last, position.seq))
+        return whenReady(this.#sessions.replay(session, position), resumed => {
+          if (resumed.channel === undefined || resumed.replay?.isTold === false) return undefined
+          this.#sessions.live(session).request = request
+          return resume(resumed, this.#served.pool, session.principal, greeting)
+        })
+      })
+    })
+  }
+
   /** From now on a fresh ticket comes back to this session. */
   #bind (session: SessionRecord, admission: Admission | undefined): Awaitable<void> {
     if (admission === undefined || admission.isUsed) return
-    session.ticket = admission.ticket
-    return this.#sessions.update(session)
+    return this.#sessions.update(session, record => { record.ticket = admission.ticket })
   }
 
-  #open ({ principal, lastEventId, admission }: Facts, endpointOf: EndpointOf, exchange: Exchange): Awaitable<void> {
+  #open ({ principal, lastEventId, admission, request }: Facts, endpointOf: EndpointOf, exchange: Exchange): Awaitable<void> {
     if (admission?.isUsed) throw new errorCodes.FST_MCP_TICKET_INVALID()
-    const session = newSession(newSessionId(), principal, 'http+sse', null, admission?.ticket)
+    const session = newSession(newSessionId(), principal, 'http+sse', null, { ticket: admission?.ticket, home: this.#sessions.elsewhere?.node })
     return whenReady(this.#sessions.create(session), () => {
       const channel = this.#openChannel(session)
-      this.#sessions.live(session).principal = principal
+      Object.assign(this.#sessions.live(session), { principal, request })
       const stream = channel.attach()
       if (lastEventId !== undefined) stream.write(comment('the session of this Last-Event-ID is gone: this is a new one'))
       stream.write(encode({ event: 'endpoint', id: `${session.id}_0`, retry: this.#served.retry, data: endpointOf(session.id) }))
@@ -75,12 +97,13 @@ export class HttpSse {
     })
   }
 
-  #openChannel (session: SessionRecord): Channel {
+  #openChannel (session: SessionRecord, last = 0): Channel {
     const abortCalls = (reason: Error): void => this.#sessions.peek(session.id)?.calls.forEach(call => call.abort(reason))
     return this.#sessions.openChannel(session, {
       id: session.id,
       primes: false,
       listens: true,
+      last,
       isDisposable: false,
       onLost: () => this.#sessions.expire(session.id),
       onGap: () => abortCalls(new errorCodes.FST_MCP_REPLAY_GAP())
@@ -94,15 +117,36 @@ export class HttpSse {
   post (inbound: Inbound, facts: Facts, exchange: Exchange): Awaitable<void> {
     if (facts.sessionId === undefined) throw new errorCodes.FST_MCP_SESSION_REQUIRED()
     return whenReady(this.#sessions.find(facts.sessionId, facts.principal, 'http+sse'), session => {
-      const channel = session && this.#sessions.peek(session.id)?.channels.get(session.id)
-      if (session === undefined || channel === undefined) throw new errorCodes.FST_MCP_SESSION_UNKNOWN()
-      const proceed = (): Awaitable<void> => inbound.kind === 'initialize'
-        ? this.#initialize(inbound, session, channel, exchange)
-        : this.#take(inbound, session, channel, facts, exchange)
-      // What stops the calls that fill the stream must not wait for them.
-      const asks = inbound.kind === 'initialize' || inbound.messages.some(message => message.kind === 'request')
-      return asks ? this.#whenRoom(channel, session.principal, proceed) : proceed()
+      if (session === undefined) throw new errorCodes.FST_MCP_SESSION_UNKNOWN()
+      const accepted = (): void => exchange.accepted()
+      const channel = this.#sessions.peek(session.id)?.channels.get(session.id)
+      if (channel !== undefined) return this.#proceed(inbound, session, channel, facts, accepted)
+      const { elsewhere } = this.#sessions
+      return whenReady(elsewhere !== null && elsewhere.post(session, { inbound, principal: facts.principal }), isTaken => {
+        if (!isTaken) throw new errorCodes.FST_MCP_SESSION_UNKNOWN()
+        accepted()
+      })
     })
+  }
+
+  /** What a client of this node's stream posted to another node. */
+  #receive (id: string, letter: Letter): Awaitable<void> {
+    const session = this.#sessions.peek(id)
+    const channel = session?.channels.get(id)
+    if (session === undefined || channel === undefined || session.request === null) throw new errorCodes.FST_MCP_SESSION_UNKNOWN()
+    const { record, request } = session
+    // What another node of this server has read and checked.
+    const { inbound, principal } = letter as { inbound: Inbound, principal: Principal | null }
+    return this.#proceed(inbound, record, channel, { principal, request }, () => {})
+  }
+
+  #proceed (inbound: Inbound, session: SessionRecord, channel: Channel, poster: Poster, accepted: () => void): Awaitable<void> {
+    const proceed = (): Awaitable<void> => inbound.kind === 'initialize'
+      ? this.#initialize(inbound, session, channel, accepted)
+      : this.#take(inbound, session, channel, poster, accepted)
+    // What stops the calls that fill the stream must not wait for them.
+    const asks = inbound.kind === 'initialize' || inbound.messages.some(message => message.kind === 'request')
+    return asks ? this.#whenRoom(channel, session.principal, proceed) : proceed()
   }
 
   /**
@@ -132,28 +176,32 @@ export class HttpSse {
     return count
   }
 
-  #initialize ({ id, params }: Initialize, session: SessionRecord, channel: Channel, exchange: Exchange): Awaitable<void> {
-    if (session.initialized) throw new errorCodes.FST_MCP_SESSION_INITIALIZED()
+  #initialize ({ id, params }: Initialize, session: SessionRecord, channel: Channel, accepted: () => void): Awaitable<void> {
     const { revision, capabilities } = readInitialize(params, this.#served)
-    Object.assign(session, { revision, capabilities, initialized: true })
-    return whenReady(this.#sessions.update(session), () => {
+    const begin = (record: SessionRecord): void => {
+      // Two may be on their way at once.
+      if (record.initialized) throw new errorCodes.FST_MCP_SESSION_INITIALIZED()
+      Object.assign(record, { revision, capabilities, initialized: true })
+    }
+    return whenReady(this.#sessions.update(session, begin), () => {
       channel.send(resultOf(id, initializeResult(this.#served, revision)), id)
-      exchange.accepted()
+      accepted()
     })
   }
 
-  #take ({ messages, batch }: Messages, session: SessionRecord, channel: Channel, facts: Facts, exchange: Exchange): void {
+  #take ({ messages, batch }: Messages, session: SessionRecord, channel: Channel, poster: Poster, accepted: () => void): Awaitable<void> {
     const profile = profileFor(session.revision)
     checkMessages(this.#served, messages, { batch, session, profile, owner: session.principal })
-    this.#served.checkScopes(messages, facts.principal)
+    const { principal, request } = poster
+    this.#served.checkScopes(messages, principal)
     takeNotifications(this.#served, messages, session)
-    takeResponses(this.#served, messages, session)
-    exchange.accepted()
-    const { calls, inquiryOf } = this.#served
-    const { principal, request } = facts
-    this.#sessions.live(session).principal = principal
-    const outbox = outboxOf(channel)
-    startCalls(this.#served, messages, { profile, principal, session, terms: null, request, outbox, calls, inquiryOf }, [])
+    return whenReady(takeResponses(this.#served, messages, session), () => {
+      accepted()
+      const { calls, inquiryOf } = this.#served
+      this.#sessions.live(session).principal = principal
+      const outbox = outboxOf(channel)
+      startCalls(this.#served, messages, { profile, principal, session, terms: null, request, outbox, calls, inquiryOf }, [])
+    })
   }
 }
 

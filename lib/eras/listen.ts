@@ -143,6 +143,10 @@ class Listener implements Subscriber {
     if (this.#uris.has(uri) && isSeen(this.#principal)) this.#mailbox.put(uri, notificationOf(UPDATED, { uri, _meta: this.#meta }))
   }
 
+  uris (): Iterable<string> {
+    return this.#uris
+  }
+
   end (): void {
     this.stream.write(message(resultOf(this.#id, this.#complete({ _meta: this.#meta }))))
     this.stream.end()

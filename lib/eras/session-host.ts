@@ -1,14 +1,14 @@
+import type { Cluster } from '../cluster/cluster.ts'
 import { errorCodes } from '../errors.ts'
 import type { Principal } from '../http/auth.ts'
-import { LIST_CHANGED, type IsSeen, type Subscriber, UPDATED } from '../features/subscriptions.ts'
-import type { ListName } from '../features/registry.ts'
 import type { Call } from '../protocol/call.ts'
-import { notificationOf } from '../protocol/message.ts'
 import type { SessionMemory } from '../protocol/methods.ts'
 import { ownerOf } from '../protocol/owner.ts'
 import type { StreamPool } from '../sse/pool.ts'
-import { type Awaitable, type OpenStore, type SessionRecord, whenReady } from '../store/store.ts'
+import { type Awaitable, type Change, type OpenStore, type SessionRecord, whenReady } from '../store/store.ts'
+import { Audience } from './audience.ts'
 import { Channel } from './channel.ts'
+import { Elsewhere } from './elsewhere.ts'
 import type { Position } from './event-id.ts'
 import type { Resumed } from './resume.ts'
 import { Session } from './session.ts'
@@ -21,6 +21,8 @@ export interface ChannelInit {
   readonly isDisposable: boolean
   readonly onLost: () => void
   readonly onGap: () => void
+  /** The number of its last event, where this node takes it over. */
+  readonly last?: number
 }
 
 export interface SessionsOptions {
@@ -34,20 +36,26 @@ export interface SessionsOptions {
   readonly maxPerPrincipal: number
   /** The most resources that one session may subscribe to. */
   readonly uris: number
+  /** Null where there is one node. */
+  readonly cluster: Cluster | null
   /** The store failed in something that nobody waits for. */
   readonly onError: (error: unknown) => void
 }
 
 /** The sessions of one server: their records in the store, and what of them is at work here. */
-export class SessionHost implements Subscriber, SessionMemory {
+export class SessionHost implements SessionMemory {
   readonly #options: SessionsOptions
   readonly #live = new Map<string, Session>()
-  /** The sessions at work by the resources that they subscribed to. */
-  readonly #subscribers = new Map<string, Set<Session>>()
+  /** Those at work, as they are told of changes. */
+  readonly audience = new Audience(this.#live)
   readonly #timer: NodeJS.Timeout
+  /** What other nodes do for these sessions; null where there are none. */
+  readonly elsewhere: Elsewhere | null
 
   constructor (options: SessionsOptions) {
     this.#options = options
+    const { cluster, store, pool } = options
+    this.elsewhere = cluster === null ? null : new Elsewhere(this, cluster, store, pool)
     this.#timer = setInterval(() => this.#touchLive(), options.idle / 2).unref()
   }
 
@@ -88,15 +96,37 @@ export class SessionHost implements Subscriber, SessionMemory {
     const { sessions } = this.#options.store
     return whenReady(sessions.get(id), record => {
       if (record === undefined || record.principal !== ownerOf(principal) || record.transport !== transport) return undefined
+      this.#inBackground(() => sessions.touch(id))
       const live = this.#live.get(id)
+      if (live === undefined) return record
       // What it may see may have changed since it last came in.
-      if (live !== undefined) live.principal = principal
-      return whenReady(sessions.touch(id), () => record)
+      live.principal = principal
+      return this.#refresh(live, record)
     })
   }
 
-  update (record: SessionRecord): Awaitable<void> {
-    return this.#options.store.sessions.update(record)
+  /** What is at work goes by the record as it is kept now. */
+  #refresh (live: Session, record: SessionRecord): SessionRecord {
+    Object.assign(live.record, record)
+    this.audience.index(live, live.record.subscriptions)
+    return live.record
+  }
+
+  update (record: SessionRecord, change: Change): Awaitable<void> {
+    return whenReady(this.#options.store.sessions.update(record, change), () => {
+      const live = this.#live.get(record.id)
+      if (live !== undefined) this.#refresh(live, record)
+      this.elsewhere?.changed(record.id)
+    })
+  }
+
+  /** Reads the record of a session that is at work here: another node has changed it. */
+  reload (id: string): void {
+    const live = this.#live.get(id)
+    if (live === undefined) return
+    this.#inBackground(() => whenReady(this.#options.store.sessions.get(id), record => {
+      if (record !== undefined) this.#refresh(live, record)
+    }))
   }
 
   /** What is at work of a session, if anything is. */
@@ -108,45 +138,33 @@ export class SessionHost implements Subscriber, SessionMemory {
     let session = this.#live.get(record.id)
     if (session === undefined) {
       this.#live.set(record.id, session = new Session(record))
-      for (const uri of record.subscriptions) this.#index(uri, session)
+      this.audience.index(session, record.subscriptions)
     }
     return session
   }
 
-  #index (uri: string, session: Session): void {
-    const sessions = this.#subscribers.get(uri)
-    if (sessions === undefined) this.#subscribers.set(uri, new Set([session]))
-    else sessions.add(session)
-  }
-
-  #unindex (uri: string, session: Session): void {
-    const sessions = this.#subscribers.get(uri)
-    if (sessions?.delete(session) === true && sessions.size === 0) this.#subscribers.delete(uri)
-  }
-
   #forget (session: Session): void {
     this.#live.delete(session.record.id)
-    for (const uri of session.record.subscriptions) this.#unindex(uri, session)
+    this.audience.index(session, [])
   }
 
   /** Tells a session of changes of a resource. Throws FST_MCP_SUBSCRIPTIONS_FULL. */
   subscribe (record: SessionRecord, uri: string): Awaitable<void> {
     const { uris, pool } = this.#options
-    if (record.subscriptions.includes(uri)) return
-    if (record.subscriptions.length >= uris) throw new errorCodes.FST_MCP_SUBSCRIPTIONS_FULL(`${uris} resources for each session`)
-    const length = record.subscriptions.reduce((sum, subscribed) => sum + subscribed.length, uri.length)
-    if (length > pool.buffer) throw new errorCodes.FST_MCP_SUBSCRIPTIONS_FULL(`${pool.buffer} characters of URIs for each session`)
-    record.subscriptions = [...record.subscriptions, uri]
-    const session = this.#live.get(record.id)
-    if (session !== undefined) this.#index(uri, session)
-    return this.update(record)
+    return this.update(record, record => {
+      const { subscriptions } = record
+      if (subscriptions.includes(uri)) return
+      if (subscriptions.length >= uris) throw new errorCodes.FST_MCP_SUBSCRIPTIONS_FULL(`${uris} resources for each session`)
+      const length = subscriptions.reduce((sum, subscribed) => sum + subscribed.length, uri.length)
+      if (length > pool.buffer) throw new errorCodes.FST_MCP_SUBSCRIPTIONS_FULL(`${pool.buffer} characters of URIs for each session`)
+      record.subscriptions = [...subscriptions, uri]
+    })
   }
 
   unsubscribe (record: SessionRecord, uri: string): Awaitable<void> {
-    record.subscriptions = record.subscriptions.filter(subscribed => subscribed !== uri)
-    const session = this.#live.get(record.id)
-    if (session !== undefined) this.#unindex(uri, session)
-    return this.update(record)
+    return this.update(record, record => {
+      record.subscriptions = record.subscriptions.filter(subscribed => subscribed !== uri)
+    })
   }
 
   /** Keeps a call where a cancellation finds it until it is answered. */
@@ -163,29 +181,29 @@ export class SessionHost implements Subscriber, SessionMemory {
     if (session.isIdle && this.#live.get(session.record.id) === session) this.#forget(session)
   }
 
-  openChannel (record: SessionRecord, { id, primes, listens, isDisposable, onLost, onGap }: ChannelInit): Channel {
+  openChannel (record: SessionRecord, { listens, ...init }: ChannelInit): Channel {
     const { pool, window, retry, store: { events } } = this.#options
     const session = this.live(record)
+    const { id } = init
     const channel: Channel = new Channel({
-      id,
+      ...init,
       session: record.id,
       owner: record.principal,
       pool,
       events,
       window,
       retry,
-      primes,
-      isDisposable,
-      onLost,
-      onGap,
       onEnd: () => {
         session.channels.delete(id)
-        session.listeners.delete(channel)
+        if (session.listeners.delete(channel) && session.listeners.size === 0) this.elsewhere?.deaf(record.id)
         this.#dropIdle(session)
       }
     })
     session.channels.set(id, channel)
-    if (listens) session.listeners.add(channel)
+    if (!listens) return channel
+    session.listeners.add(channel)
+    session.isMuted = false
+    this.elsewhere?.listening(record.id)
     return channel
   }
 
@@ -204,32 +222,26 @@ export class SessionHost implements Subscriber, SessionMemory {
 
   /** Ends a session with everything that is at work for it. */
   end (id: string, reason: Error): Awaitable<boolean> {
-    const session = this.#live.get(id)
-    if (session !== undefined) this.#forget(session)
-    session?.end(reason)
+    this.stop(id, reason)
+    this.elsewhere?.ended(id)
     return this.#options.store.sessions.delete(id)
   }
 
-  /** One serialisation for all who listen. */
-  listChanged (list: ListName, isSeen: IsSeen): void {
-    const method = LIST_CHANGED[list]
-    const json = notificationOf(method)
-    for (const session of this.#live.values()) {
-      if (session.hears && isSeen(session.principal)) session.notify(method, json)
-    }
+  /** Ends what is at work for a session here. */
+  stop (id: string, reason: Error): void {
+    const session = this.#live.get(id)
+    if (session === undefined) return
+    this.#forget(session)
+    session.end(reason)
   }
 
-  updated (uri: string, isSeen: IsSeen): void {
-    const json = notificationOf(UPDATED, { uri })
-    for (const session of this.#subscribers.get(uri) ?? []) {
-      if (session.hears && isSeen(session.principal)) session.notify(uri, json)
-    }
-  }
-
-  close (reason: Error): void {
+  /** Ends what is at work here. Where there are other nodes, their clients find their sessions there. */
+  async close (reason: Error): Promise<void> {
     clearInterval(this.#timer)
-    for (const session of this.#live.values()) session.end(reason)
+    const live = [...this.#live.values()]
+    for (const session of live) session.end(reason)
     this.#live.clear()
-    this.#subscribers.clear()
+    this.audience.clear()
+    await this.elsewhere?.leave(live.map(({ record }) => record))
   }
 }

@@ -1,3 +1,4 @@
+import type { FastifyRequest } from 'fastify'
 import type { Principal } from '../http/auth.ts'
 import type { Call } from '../protocol/call.ts'
 import type { RequestId } from '../protocol/message.ts'
@@ -14,6 +15,10 @@ export class Session {
   readonly listeners = new Set<Channel>()
   /** As it last came in: what it may see decides what it is told. */
   principal: Principal | null = null
+  /** The request that opened its stream, over HTTP+SSE: what it asks for at other nodes runs here. */
+  request: FastifyRequest | null = null
+  /** A newer stream at another node is told what belongs to no call. */
+  isMuted = false
 
   constructor (record: SessionRecord) {
     this.record = record
@@ -25,7 +30,7 @@ export class Session {
 
   /** Whether it could be told anything; whose it is, is known since it listens. */
   get hears (): boolean {
-    return this.listeners.size > 0
+    return this.listeners.size > 0 && !this.isMuted
   }
 
   /** A message that belongs to no call goes to one stream: the newest that is connected, else the newest that may come back. */

@@ -30,11 +30,12 @@ interface LineOf {
 export class Streamable {
   readonly #served: Served
   // Stream names must not repeat in a session, not even on another node or after a restart.
-  readonly #node = randomBytes(4).toString('hex')
+  readonly #node: string
   #streams = 0
 
   constructor (served: Served) {
     this.#served = served
+    this.#node = served.sessions?.elsewhere?.node ?? randomBytes(4).toString('hex')
   }
 
   /** Answers a POST. */
@@ -59,13 +60,18 @@ export class Streamable {
     })
   }
 
-  #take ({ messages, batch }: Messages, session: SessionRecord | null, facts: Facts, exchange: Exchange): void {
+  #take (inbound: Messages, session: SessionRecord | null, facts: Facts, exchange: Exchange): Awaitable<void> {
+    const { messages, batch } = inbound
     const profile = profileOfRequest(session, facts.version)
     const owner = ownerOf(facts.principal)
     checkMessages(this.#served, messages, { batch, session, profile, owner })
     this.#served.checkScopes(messages, facts.principal)
     takeNotifications(this.#served, messages, session)
-    takeResponses(this.#served, messages, session)
+    return whenReady(takeResponses(this.#served, messages, session), () => this.#answer(inbound, session, facts, exchange, profile))
+  }
+
+  #answer ({ messages, batch }: Messages, session: SessionRecord | null, facts: Facts, exchange: Exchange, profile: Profile): void {
+    const owner = ownerOf(facts.principal)
     const ids = messages.flatMap(message => message.kind === 'request' ? [message.id] : [])
     if (ids.length === 0) return exchange.accepted()
     if (messages.some(mayStream)) this.#served.pool.admit(owner)
@@ -105,8 +111,11 @@ export class Streamable {
       const position = facts.lastEventId === undefined ? undefined : readEventId(facts.lastEventId)
       pool.admit(session.principal)
       if (position === undefined) return exchange.stream(this.#listen(sessions, session, profile, facts.principal))
-      return whenReady(sessions.replay(session, position), resumed => {
-        exchange.stream(resume(resumed, pool, session.principal) ?? this.#listen(sessions, session, profile, facts.principal, resumed.replay))
+      return whenReady(sessions.elsewhere?.follow(session, position), followed => {
+        if (followed !== undefined) return exchange.stream(followed)
+        return whenReady(sessions.replay(session, position), resumed => {
+          exchange.stream(resume(resumed, pool, session.principal) ?? this.#listen(sessions, session, profile, facts.principal, resumed.replay))
+        })
       })
     })
   }

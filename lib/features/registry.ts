@@ -55,8 +55,8 @@ export interface RegistryOptions {
   readonly invalid: ErrorCode
   /** Whether there are principals, so that something may need scopes. */
   readonly hasAuth: boolean
-  /** Tells of a change. `isSeen`: who could see what changed, before or after. */
-  readonly onChange: (isSeen: (principal: Principal | null) => boolean) => void
+  /** Tells of a change. `isSeen`: who could see what changed, before or after; `keys`: of what changed. */
+  readonly onChange: (isSeen: (principal: Principal | null) => boolean, keys: readonly string[]) => void
   /** A `visible` threw. */
   readonly onError: (error: unknown) => void
 }
@@ -156,7 +156,8 @@ export class Registry<Item extends Offer> {
     queueMicrotask(() => {
       const changed = this.#changed
       this.#changed = []
-      this.#options.onChange(principal => changed.some(item => this.#isVisible(item, principal)))
+      const isSeen = (principal: Principal | null): boolean => changed.some(item => this.#isVisible(item, principal))
+      this.#options.onChange(isSeen, [...new Set(changed.map(({ key }) => key))])
     })
   }
 
@@ -177,6 +178,12 @@ export class Registry<Item extends Offer> {
   find (key: string, principal: Principal | null): Item | undefined {
     const entry = this.#entries.get(key)
     return entry !== undefined && entry.enabled && this.#isVisible(entry.item, principal) ? entry.item : undefined
+  }
+
+  /** Whether a principal may be told that another node has changed this. What is not here hides nothing. */
+  mayTell (key: string, principal: Principal | null): boolean {
+    const entry = this.#entries.get(key)
+    return entry === undefined || this.#isVisible(entry.item, principal)
   }
 
   /** What is offered, in the order of keys, which stays put while others come and go. */

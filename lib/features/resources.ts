@@ -52,6 +52,11 @@ export class Resources {
     this.#onUpdate = options.onUpdate
   }
 
+  /** Whether a principal may be told that another node has changed this. */
+  mayTell (key: string, principal: Principal | null): boolean {
+    return this.registry.mayTell(key, principal) && this.templates.mayTell(key, principal)
+  }
+
   get wasUsed (): boolean {
     return this.registry.wasUsed || this.templates.wasUsed
   }
@@ -143,14 +148,14 @@ export class Resources {
 
 /** Clients know one list of resources and templates, and are told of it once. */
 function together (tell: RegistryOptions['onChange']): RegistryOptions['onChange'] {
-  let changes: Parameters<typeof tell>[0][] = []
-  return isSeen => {
-    changes.push(isSeen)
+  let changes: { isSeen: Parameters<typeof tell>[0], keys: readonly string[] }[] = []
+  return (isSeen, keys) => {
+    changes.push({ isSeen, keys })
     if (changes.length > 1) return
     queueMicrotask(() => {
       const told = changes
       changes = []
-      tell(principal => told.some(wasSeen => wasSeen(principal)))
+      tell(principal => told.some(({ isSeen }) => isSeen(principal)), told.flatMap(({ keys }) => keys))
     })
   }
 }

@@ -8,6 +8,8 @@ export type IsSeen = (principal: Principal | null) => boolean
 export interface Subscriber {
   listChanged (list: ListName, isSeen: IsSeen): void
   updated (uri: string, isSeen: IsSeen): void
+  /** The resources that it wants to know of. */
+  uris (): Iterable<string>
 }
 
 /** Whoever wants to know when a list or a resource changes. */
@@ -18,6 +20,11 @@ export class Subscriptions {
   add (subscriber: Subscriber): () => void {
     this.#subscribers.add(subscriber)
     return () => { this.#subscribers.delete(subscriber) }
+  }
+
+  /** Every resource that somebody wants to know of. */
+  uris (): Set<string> {
+    return new Set([...this.#subscribers].flatMap(subscriber => [...subscriber.uris()]))
   }
 
   listChanged (list: ListName, isSeen: IsSeen): void {

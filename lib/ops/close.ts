@@ -1,3 +1,4 @@
+import type { Cluster } from '../cluster/cluster.ts'
 import type { Listeners } from '../eras/listen.ts'
 import type { SessionHost } from '../eras/session-host.ts'
 import { errorCodes } from '../errors.ts'
@@ -14,6 +15,7 @@ export interface Closable {
   readonly pool: StreamPool
   readonly responses: OpenResponses
   readonly store: OpenStore
+  readonly cluster: Cluster | null
   readonly freshSockets: FreshSockets | null
 }
 
@@ -21,15 +23,17 @@ export interface Closable {
 const FLUSH_MS = 1_000
 
 /** Ends everything with an answer: calls in an error, streams after their last event. Bounded, whatever the clients and tools do. */
-export async function closeServer ({ calls, sessions, listeners, pool, responses, store, freshSockets }: Closable): Promise<void> {
+export async function closeServer ({ calls, sessions, listeners, pool, responses, store, cluster, freshSockets }: Closable): Promise<void> {
   pool.refuse()
   calls.abort(new errorCodes.FST_MCP_CLOSING())
   // An aborted call answers within this turn.
   await new Promise(resolve => setImmediate(resolve))
-  sessions?.close(new errorCodes.FST_MCP_CLOSING())
+  const left = sessions?.close(new errorCodes.FST_MCP_CLOSING())
   listeners.close()
   pool.close()
   await responses.closed(FLUSH_MS)
   freshSockets?.close()
+  await left
+  cluster?.close()
   await store.close()
 }

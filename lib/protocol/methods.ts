@@ -6,7 +6,7 @@ import type { Prompts } from '../features/prompts.ts'
 import type { CacheHint, Viewer } from '../features/registry.ts'
 import type { Resources } from '../features/resources.ts'
 import type { Tools } from '../features/tools.ts'
-import type { Awaitable, SessionRecord } from '../store/store.ts'
+import type { Awaitable, Change, SessionRecord } from '../store/store.ts'
 import type { Call } from './call.ts'
 import { ownerOf } from './owner.ts'
 
@@ -17,7 +17,7 @@ export type Methods = ReadonlyMap<string, Method>
 
 /** What a session remembers, where there are sessions. */
 export interface SessionMemory {
-  update (session: SessionRecord): Awaitable<void>
+  update (session: SessionRecord, change: Change): Awaitable<void>
   /** Throws FST_MCP_SUBSCRIPTIONS_FULL. */
   subscribe (session: SessionRecord, uri: string): Awaitable<void>
   unsubscribe (session: SessionRecord, uri: string): Awaitable<void>
@@ -128,8 +128,7 @@ export function createSessionMethods (offered: Offered): Methods {
       const { session, memory } = remember(call)
       const { level } = call.params
       if (!isLevel(level)) throw new errorCodes.FST_MCP_PARAMS_INVALID('`level` must be one of the eight levels of RFC 5424')
-      session.logLevel = level
-      return empty(memory.update(session))
+      return empty(memory.update(session, record => { record.logLevel = level }))
     }],
     ['resources/subscribe', call => {
       const { session, memory } = remember(call)

@@ -18,12 +18,13 @@ export interface QuestionsOptions {
   /** The most that wait at once, in all and to one principal. */
   readonly max: number
   readonly maxPerPrincipal: number
+  /** The node, which the ids name, so that an answer that arrives at another finds its way. */
+  readonly node?: string
 }
 
 /** The requests of one server to its clients that wait for an answer. */
 export class Questions {
-  // Ids name the node, so that an answer that arrives elsewhere can be told from one to nothing.
-  readonly #node = randomBytes(6).toString('base64url')
+  readonly #node: string
   readonly #pending = new Map<string, Pending>()
   readonly #owners = new Tally()
   readonly #options: QuestionsOptions
@@ -31,6 +32,7 @@ export class Questions {
 
   constructor (options: QuestionsOptions) {
     this.#options = options
+    this.#node = options.node ?? randomBytes(6).toString('hex')
   }
 
   get size (): number {

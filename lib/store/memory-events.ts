@@ -15,8 +15,17 @@ class StreamLog {
   expires = Infinity
 }
 
+/** Hears of what the log gives up. */
+export interface LogWatcher {
+  /** Events up to this number. */
+  trimmed (session: string, stream: string, seq: number): void
+  forgotten (session: string, stream: string): void
+}
+
 /** The streams of one session by their name, apart by how easily they are given up. */
 class SessionLog {
+  readonly #session: string
+  readonly #watcher: LogWatcher | undefined
   /** Finished, and their clients had everything. In the order in which they finished. */
   readonly finished = new Map<string, StreamLog>()
   readonly running = new Map<string, StreamLog>()
@@ -27,8 +36,17 @@ class SessionLog {
   heldEvents = 0
   heldBytes = 0
 
+  constructor (session: string, watcher: LogWatcher | undefined) {
+    this.#session = session
+    this.#watcher = watcher
+  }
+
   get (name: string): StreamLog | undefined {
     return this.running.get(name) ?? this.finished.get(name) ?? this.unread.get(name)
+  }
+
+  names (): string[] {
+    return [...this.finished.keys(), ...this.running.keys(), ...this.unread.keys()]
   }
 
   count (stream: StreamLog, event: LoggedEvent, sign: 1 | -1): void {
@@ -47,19 +65,22 @@ class SessionLog {
     if (first === undefined) return false
     const [name, stream] = first
     for (const event of stream.events) this.count(stream, event, -1)
+    this.#watcher?.forgotten(this.#session, name)
     return streams.delete(name)
   }
 
   /** Gives up the oldest event of the longest running stream whose client is there. */
   forgetEvent (): boolean {
     let longest: StreamLog | undefined
-    for (const stream of this.running.values()) {
-      if (!stream.held && stream.events.length > (longest?.events.length ?? 0)) longest = stream
+    let name = ''
+    for (const [running, stream] of this.running) {
+      if (!stream.held && stream.events.length > (longest?.events.length ?? 0)) [name, longest] = [running, stream]
     }
     const event = longest?.events.shift()
     if (longest === undefined || event === undefined) return false
     this.count(longest, event, -1)
     longest.trimmed = event.seq
+    this.#watcher?.trimmed(this.#session, name, event.seq)
     if (event.answers === undefined) return true
     longest.lost.push({ seq: event.seq, id: event.answers })
     const forgotten = longest.lost.length > LOST_ANSWERS ? longest.lost.shift() : undefined
@@ -83,9 +104,11 @@ class SessionLog {
 export class MemoryEvents implements EventLog {
   readonly #logs = new Map<string, SessionLog>()
   readonly #replay: StoreLimits['replay']
+  readonly #watcher: LogWatcher | undefined
 
-  constructor (replay: StoreLimits['replay']) {
+  constructor (replay: StoreLimits['replay'], watcher?: LogWatcher) {
     this.#replay = replay
+    this.#watcher = watcher
   }
 
   #isOver ({ events, bytes }: SessionLog): boolean {
@@ -104,7 +127,7 @@ export class MemoryEvents implements EventLog {
 
   #open (session: string, name: string): { log: SessionLog, stream: StreamLog } {
     let log = this.#logs.get(session)
-    if (log === undefined) this.#logs.set(session, log = new SessionLog())
+    if (log === undefined) this.#logs.set(session, log = new SessionLog(session, this.#watcher))
     let stream = log.running.get(name)
     if (stream === undefined) log.running.set(name, stream = new StreamLog())
     return { log, stream }
@@ -149,7 +172,18 @@ export class MemoryEvents implements EventLog {
     }
   }
 
+  takeOver (session: string, name: string): number {
+    const stream = this.#logs.get(session)?.get(name)
+    return stream?.events.at(-1)?.seq ?? stream?.trimmed ?? 0
+  }
+
+  /** What is kept of a stream, oldest first. */
+  kept (session: string, name: string): readonly LoggedEvent[] {
+    return this.#logs.get(session)?.get(name)?.events ?? []
+  }
+
   drop (session: string): void {
+    for (const name of this.#logs.get(session)?.names() ?? []) this.#watcher?.forgotten(session, name)
     this.#logs.delete(session)
   }
 

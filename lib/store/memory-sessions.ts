@@ -1,4 +1,4 @@
-import type { Created, SessionRecord, Sessions, StoreLimits } from './store.ts'
+import type { Change, Created, SessionRecord, Sessions, StoreLimits } from './store.ts'
 
 /** Session records in the memory of this process. */
 export class MemorySessions implements Sessions {
@@ -46,7 +46,9 @@ export class MemorySessions implements Sessions {
   }
 
   // The caller holds the very record that is kept here.
-  update (): void {}
+  update (record: SessionRecord, change: Change): void {
+    change(record)
+  }
 
   touch (id: string): void {
     const entry = this.#sessions.get(id)

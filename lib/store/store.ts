@@ -26,6 +26,8 @@ export interface SessionRecord {
   subscriptions: readonly string[]
   /** The ticket that opened it, and that may come back to it. */
   ticket: UsedTicket | null
+  /** The node that holds its stream: of HTTP+SSE, where there are several nodes. */
+  home: string | null
 }
 
 /** A ticket is kept by its hash, so that whoever reads the store cannot use it. */
@@ -40,6 +42,8 @@ export interface TicketRecord extends UsedTicket {
   readonly owner: string | null
 }
 
+export type Change = (record: SessionRecord) => void
+
 /** What came of a new session or ticket: it is kept, the store holds as many as it may, or its principal does. */
 export type Created = 'created' | 'full' | 'quota'
 
@@ -48,8 +52,11 @@ export interface Sessions {
   /** `maxPerPrincipal`: the most sessions whose `principal` is the same. Those of null are not counted. */
   create (record: SessionRecord, maxPerPrincipal: number): Awaitable<Created>
   get (id: string): Awaitable<SessionRecord | undefined>
-  /** Writes a record back after its fields changed. */
-  update (record: SessionRecord): Awaitable<void>
+  /**
+   * Changes a record as it is kept now, whoever else changed it since it was read, and brings the given one up to date.
+   * `change` may be called again, and may throw: then nothing has changed.
+   */
+  update (record: SessionRecord, change: Change): Awaitable<void>
   /** Starts the idle time anew. */
   touch (id: string): Awaitable<void>
   /** False when there was none. Its events go with it. */
@@ -86,6 +93,13 @@ export interface Replay {
   lost: (string | number)[]
   /** False when more answers were trimmed than `lost` names. */
   isTold: boolean
+  /** Of a stream whose node is gone before its end. */
+  broken?: {
+    /** The number of the last event that is known. */
+    last: number
+    /** The requests that were answered. */
+    answered: (string | number)[]
+  }
 }
 
 /** The events of each session's streams, kept within a budget of events, bytes and time for clients that come back. */
@@ -103,6 +117,32 @@ export interface EventLog {
   finish (session: string, stream: string): void
   /** Undefined when nothing is known of the stream. */
   after (session: string, stream: string, seq: number): Awaitable<Replay | undefined>
+  /** This node writes the stream from now on, in the place of one that is gone. Gives the number of its last event, 0 when there is none. */
+  takeOver (session: string, stream: string): Awaitable<number>
+  /** Its session is over. */
+  drop (session: string): void
+}
+
+/** Who hears what other nodes say. */
+export interface BusListener {
+  /** JSON. */
+  onMessage (message: unknown): void
+  /** Some messages may have been lost. */
+  onGap (): void
+}
+
+/** How the nodes of one server reach each other. What one node sends another arrives in order, if it arrives. */
+export interface Bus {
+  /** This node: 8 hexadecimal digits. */
+  readonly node: string
+  /** Rejects with FST_MCP_STORE_UNAVAILABLE. */
+  send (node: string, message: object): Promise<void>
+  /** To every node, this one too, in the same order. Rejects with FST_MCP_STORE_UNAVAILABLE. */
+  broadcast (message: object): Promise<void>
+  /** Gives back its undo. */
+  listen (listener: BusListener): () => void
+  /** Whether a node was there within the last few seconds. Rejects with FST_MCP_STORE_UNAVAILABLE. */
+  isAlive (node: string): Promise<boolean>
 }
 
 /** Where sessions, their events and tickets live. One store may be opened by several servers; they do not meet. */
@@ -114,10 +154,14 @@ export interface OpenStore {
   readonly sessions: Sessions
   readonly events: EventLog
   readonly tickets: Tickets
+  /** Null where there is one node. */
+  readonly bus: Bus | null
   close (): Awaitable<void>
 }
 
 export interface StoreLimits {
+  /** Names the server: the same on all its nodes, and its own among those that share a store. */
+  server: string
   /** Milliseconds without a request after which a session is gone. */
   idle: number
   /** The most sessions at once. */

@@ -1,0 +1,144 @@
+import { errorCodes, revive, toRpcError } from '../errors.ts'
+import type { Bus, BusListener } from '../store/store.ts'
+
+/** What a node says to another, as JSON. */
+export type Letter = Readonly<Record<string, unknown>>
+
+/** Takes one kind of letter. What it gives, or a promise of it, answers whoever asked. */
+type Take = (letter: Letter, from: string) => unknown
+
+interface Asked {
+  readonly node: string
+  isTaken: boolean
+  readonly timer: NodeJS.Timeout
+  settle (answer: Promise<Letter> | null): void
+}
+
+// How soon whoever asks learns that a lease has ended.
+const CHECK_MS = 250
+// A node that is there takes a letter at once, unless it was lost on its way.
+const CHECKS_TO_TAKE = 12
+
+/** Letters to the other nodes of one server, and their answers. */
+export class Letters implements BusListener {
+  readonly #bus: Bus
+  readonly #takers = new Map<string, Take>()
+  readonly #gapListeners: (() => void)[] = []
+  readonly #asked = new Map<number, Asked>()
+  readonly #onError: (error: unknown) => void
+  readonly #unlisten: () => void
+  #count = 0
+
+  /** `onError`: a letter that nobody waits for failed. */
+  constructor (bus: Bus, onError: (error: unknown) => void) {
+    this.#bus = bus
+    this.#onError = onError
+    this.#takers.set('taken', ({ ref }) => this.#taken(ref))
+    this.#takers.set('answer', letter => this.#answered(letter))
+    this.#unlisten = bus.listen(this)
+  }
+
+  get node (): string {
+    return this.#bus.node
+  }
+
+  /** Who takes letters of this kind. */
+  on (kind: string, take: Take): void {
+    this.#takers.set(kind, take)
+  }
+
+  onLoss (listener: () => void): void {
+    this.#gapListeners.push(listener)
+  }
+
+  isAlive (node: string): Promise<boolean> {
+    return this.#bus.isAlive(node)
+  }
+
+  /** Says something to one node. Whoever needs to know that it arrived asks. */
+  tell (node: string, kind: string, letter: Letter): void {
+    this.#bus.send(node, { ...letter, kind, from: this.node }).catch(this.#onError)
+  }
+
+  /** Says something to all other nodes. */
+  tellAll (kind: string, letter: Letter): void {
+    this.#bus.broadcast({ ...letter, kind, from: this.node }).catch(this.#onError)
+  }
+
+  /**
+   * Asks one node, and waits for its answer as long as it lives: null when it is gone.
+   * Rejects with what it refused with, and with FST_MCP_STORE_UNAVAILABLE.
+   */
+  async ask (node: string, kind: string, letter: Letter): Promise<Letter | null> {
+    const ref = ++this.#count
+    const answer = new Promise<Letter | null>(resolve => {
+      let checks = 0
+      const check = async (): Promise<void> => {
+        if (!await this.#bus.isAlive(node)) return asked.settle(null)
+        if (!asked.isTaken && ++checks > CHECKS_TO_TAKE) throw new errorCodes.FST_MCP_STORE_UNAVAILABLE('a message to another node was lost')
+      }
+      const lookAfter = (): void => { check().catch(error => asked.settle(Promise.reject(error))) }
+      const asked: Asked = {
+        node,
+        isTaken: false,
+        timer: setInterval(lookAfter, CHECK_MS).unref(),
+        settle: answer => {
+          clearInterval(asked.timer)
+          this.#asked.delete(ref)
+          resolve(answer)
+        }
+      }
+      this.#asked.set(ref, asked)
+      lookAfter()
+    })
+    this.#bus.send(node, { ...letter, kind, from: this.node, ref }).catch(error => this.#asked.get(ref)?.settle(Promise.reject(error)))
+    return answer
+  }
+
+  onMessage (message: unknown): void {
+    // What other nodes of this server sent.
+    const { kind, from, ref, ...letter } = message as Letter
+    if (typeof kind !== 'string' || typeof from !== 'string' || from === this.node) return
+    const take = this.#takers.get(kind)
+    if (take === undefined) return
+    if (kind === 'taken' || kind === 'answer') {
+      take({ ...letter, ref }, from)
+      return
+    }
+    if (typeof ref !== 'number') {
+      this.#take(take, letter, from).catch(this.#onError)
+      return
+    }
+    this.tell(from, 'taken', { ref })
+    this.#take(take, letter, from).then(
+      answer => this.tell(from, 'answer', { ref, answer }),
+      error => this.tell(from, 'answer', { ref, error: toRpcError(error) })
+    )
+  }
+
+  /** In the same tick, so that letters are taken in the order in which they came. */
+  async #take (take: Take, letter: Letter, from: string): Promise<unknown> {
+    return take(letter, from)
+  }
+
+  onGap (): void {
+    for (const listener of this.#gapListeners) listener()
+  }
+
+  #taken (ref: unknown): void {
+    const asked = this.#asked.get(Number(ref))
+    if (asked !== undefined) asked.isTaken = true
+  }
+
+  #answered ({ ref, answer = {}, error }: Letter): void {
+    const refused = error === undefined ? Promise.resolve(answer as Letter) : Promise.reject(revive(error))
+    const asked = this.#asked.get(Number(ref))
+    if (asked === undefined) refused.catch(() => {})
+    else asked.settle(refused)
+  }
+
+  close (): void {
+    this.#unlisten()
+    for (const asked of this.#asked.values()) asked.settle(Promise.reject(new errorCodes.FST_MCP_CLOSING()))
+  }
+}

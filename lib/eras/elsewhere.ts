@@ -1,0 +1,155 @@
+import type { Cluster } from '../cluster/cluster.ts'
+import type { Letter } from '../cluster/letters.ts'
+import { errorCodes } from '../errors.ts'
+import type { Message, RequestId, Response } from '../protocol/message.ts'
+import type { Questions } from '../protocol/questions.ts'
+import type { StreamPool } from '../sse/pool.ts'
+import type { SseStream } from '../sse/stream.ts'
+import { type Awaitable, type OpenStore, type SessionRecord, whenReady } from '../store/store.ts'
+import type { Position } from './event-id.ts'
+import { resume } from './resume.ts'
+import type { SessionHost } from './session-host.ts'
+
+// A stream of Streamable HTTP begins with the node that writes it.
+const NODE_LENGTH = 8
+// The id of a question begins with the node that asks.
+const QUESTION_ID = /^([\da-f]{8})-\d+$/
+
+/** What other nodes do for the sessions of a server, and this one for them. */
+export class Elsewhere {
+  readonly #host: SessionHost
+  readonly #cluster: Cluster
+  readonly #store: OpenStore
+  readonly #pool: StreamPool
+
+  constructor (host: SessionHost, cluster: Cluster, store: OpenStore, pool: StreamPool) {
+    this.#host = host
+    this.#cluster = cluster
+    this.#store = store
+    this.#pool = pool
+    const { letters } = cluster
+    const about = (kind: string, take: (session: string, letter: Letter, from: string) => void): void => {
+      letters.on(kind, (letter, from) => take(String(letter.session), letter, from))
+    }
+    about('changed', session => host.reload(session))
+    about('ended', session => this.#ended(session))
+    about('cancelled', (session, { id, reason }) => host.peek(session)?.calls.get(id as RequestId)?.abort(new errorCodes.FST_MCP_CANCELLED(String(reason))))
+    about('listening', (session, { isClaim }, from) => this.#mute(session, isClaim !== true || from > letters.node))
+    about('deaf', session => this.#unmute(session))
+    letters.on('attach', (letter, from) => this.#attach(letter, from))
+  }
+
+  get node (): string {
+    return this.#cluster.node
+  }
+
+  /** Its record has changed. */
+  changed (session: string): void {
+    this.#cluster.letters.tellAll('changed', { session })
+  }
+
+  /** It is over. */
+  ended (session: string): void {
+    this.#cluster.letters.tellAll('ended', { session })
+  }
+
+  #ended (session: string): void {
+    this.#host.stop(session, new errorCodes.FST_MCP_SESSION_ENDED())
+    this.#store.events.drop(session)
+  }
+
+  /** Its client gives up a call that is not here. */
+  cancelled (session: string, id: RequestId, reason: string): void {
+    this.#cluster.letters.tellAll('cancelled', { session, id, reason })
+  }
+
+  /** What belongs to no call goes to a stream of this node from now on. */
+  listening (session: string): void {
+    this.#cluster.letters.tellAll('listening', { session })
+  }
+
+  /** It has no more streams here for what belongs to no call. */
+  deaf (session: string): void {
+    this.#cluster.letters.tellAll('deaf', { session })
+  }
+
+  #mute (session: string, isNewer: boolean): void {
+    const live = this.#host.peek(session)
+    if (live !== undefined && isNewer) live.isMuted = true
+  }
+
+  #unmute (session: string): void {
+    const live = this.#host.peek(session)
+    if (live === undefined || !live.isMuted) return
+    live.isMuted = false
+    // Several may hear of it at once, and one of them must stay.
+    if (live.hears) this.#cluster.letters.tellAll('listening', { session, isClaim: true })
+  }
+
+  /** The stream that a client comes back to, where another node writes it. Undefined: it is written here, or by nobody any more. */
+  follow (record: SessionRecord, { stream, seq }: Position, greeting = ''): Awaitable<SseStream | undefined> {
+    const writer = record.transport === 'http+sse' ? record.home : stream.slice(0, NODE_LENGTH)
+    if (writer === null || writer === this.node || this.#host.peek(record.id)?.channels.has(stream) === true) return undefined
+    return this.#cluster.follow(writer, record.principal, { session: record.id, stream, seq, greeting })
+  }
+
+  /** Gives another node the stream that its client comes back to. */
+  #attach ({ session, stream, seq, greeting, relay }: Letter, from: string): Awaitable<Letter> {
+    return whenReady(this.#store.sessions.get(String(session)), record => {
+      if (record === undefined) return { isFollowed: false }
+      return whenReady(this.#host.replay(record, { stream: String(stream), seq: Number(seq) }), resumed => {
+        // The one stream of HTTP+SSE ends with its session, and no part of it can be told as lost.
+        const isWhole = record.transport !== 'http+sse' || (resumed.channel !== undefined && resumed.replay?.isTold !== false)
+        const sent = isWhole ? resume(resumed, this.#pool, record.principal, String(greeting)) : undefined
+        if (sent !== undefined) this.#cluster.relay.send(sent, from, relay)
+        return { isFollowed: sent !== undefined }
+      })
+    })
+  }
+
+  /** Hands answers to the nodes that asked, whose names begin the ids. False when one of them is not waited for. */
+  async answer (session: string, responses: readonly Message[]): Promise<boolean> {
+    const taken = await Promise.all(responses.map(async response => {
+      const [, node] = QUESTION_ID.exec(response.kind === 'response' ? String(response.id) : '') ?? []
+      if (node === undefined || node === this.node) return false
+      const answer = await this.#cluster.letters.ask(node, 'response', { session, response })
+      return answer?.isTaken === true
+    }))
+    return taken.every(Boolean)
+  }
+
+  /** Has the node of a session's stream take what its client posted here. False when that node is gone. Throws what it refuses with. */
+  async post ({ id, home }: SessionRecord, letter: Letter): Promise<boolean> {
+    if (home === null || home === this.node) return false
+    return await this.#cluster.letters.ask(home, 'post', { ...letter, session: id }) !== null
+  }
+
+  /** Who takes answers that other nodes were posted. */
+  onResponse (questions: Questions): void {
+    this.#cluster.letters.on('response', ({ session, response }) => ({ isTaken: questions.answer(String(session), response as Response) }))
+  }
+
+  /** Who takes what other nodes were posted for a session whose stream is here. */
+  onPost (take: (session: string, letter: Letter) => Awaitable<void>): void {
+    this.#cluster.letters.on('post', letter => take(String(letter.session), letter))
+  }
+
+  /**
+   * Takes over the stream of a session whose node has left in good order. Gives the number of its last event, and undefined
+   * when another node was faster.
+   */
+  async adopt (record: SessionRecord): Promise<number | undefined> {
+    let isMine = false
+    await this.#store.sessions.update(record, kept => {
+      isMine = kept.home === null
+      kept.home ??= this.node
+    })
+    return isMine ? this.#store.events.takeOver(record.id, record.id) : undefined
+  }
+
+  /** Leaves the streams of these sessions to the other nodes. */
+  async leave (records: readonly SessionRecord[]): Promise<void> {
+    const kept = records.filter(({ home }) => home === this.node)
+    await Promise.allSettled(kept.map(record => this.#store.sessions.update(record, kept => { kept.home = null })))
+  }
+}
