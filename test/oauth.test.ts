@@ -50,7 +50,7 @@ for (const [name, connect] of Object.entries(clients)) {
       t.match(first, { status: 401, challenge: `Bearer scope="notes:read", resource_metadata="${metadata}"` })
       t.match(visitor.seen[1], { status: 200, method: 'GET', url: { href: metadata } })
       t.ok(visitor.seen.some(({ url, status }) => url.href === `${issuer}/.well-known/oauth-authorization-server` && status === 200))
-      t.match(visitor.to('/reg'), [{ status: 201, url: { origin: issuer } }])
+      t.match(visitor.to('/reg'), [{ status: 201, url: { origin: issuer }, body: /"scope":"notes:read\b/ }])
     })
 
     await t.test('it proves that the code is its own, and names what the token is for', async t => {
@@ -87,7 +87,7 @@ for (const [name, connect] of Object.entries(clients)) {
 }
 
 t.test('who comes back with a new token goes on in the session, and nobody else does', async t => {
-  const { resource, sessions } = await serve(t, { lifetime: 4 })
+  const { resource, sessions } = await serve(t, { lifetime: 5 })
   const ada = await signIn2(t, resource, 'ada', 'legacy')
   // It does not ask for `offline_access`, so it has no refresh token.
   const bob = await signIn1(t, resource, 'bob')
