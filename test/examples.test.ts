@@ -13,6 +13,7 @@ import {
 import t, { type Test } from 'tap'
 import { type Child, root, startChild } from './child.ts'
 import { send, SseClient, until, within } from './client.ts'
+import { openPort, signIn2 } from './visitor.ts'
 
 type Progress = { progress: number, total?: number, message?: string }
 
@@ -452,4 +453,18 @@ t.test('bearer asks for a token, and knows the build by its own and people by a 
     const ping = { method: 'POST', headers, body: { jsonrpc: '2.0', id: 1, method: 'ping' } }
     t.match(await send(child.url, '/mcp', ping), { status: 401, headers: { 'www-authenticate': challenge } })
   }
+})
+
+t.test('oauth lets in who signed in, and asks once more before it takes a note', async t => {
+  const { url, leadTo } = await openPort(t)
+  const child = await startChild(t, 'examples/oauth.ts', { env: { PUBLIC_URL: url } })
+  leadTo(child.url)
+  const ada = await signIn2(t, `${url}/mcp`, 'ada')
+  t.equal(await ada.call('whoami'), 'ada may notes:read')
+  t.equal(await ada.call('note', { text: 'Buy milk' }), 'note 1')
+  t.equal(ada.visitor.asked.length, 2)
+  t.equal(await ada.call('notes'), 'Buy milk\n')
+  const bob = await signIn2(t, `${url}/mcp`, 'bob')
+  t.equal(await bob.call('notes'), '', 'each has notes of their own')
+  t.match(child.output(), `give your client ${url}/mcp`)
 })
