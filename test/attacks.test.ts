@@ -234,7 +234,7 @@ function storeWith (change: (open: OpenStore) => Partial<OpenStore>): Store {
   return {
     open (limits) {
       const open = memoryStore().open(limits)
-      return { sessions: open.sessions, events: open.events, tickets: open.tickets, bus: null, close: () => open.close(), ...change(open) }
+      return { ...open, ...change(open) }
     }
   }
 }
@@ -247,7 +247,7 @@ t.test('a request that is cancelled while the store works on it gets no answer',
         create: (record, max) => sessions.create(record, max),
         get: id => sessions.get(id),
         update: () => new Promise(resolve => { write = resolve }),
-        touch: id => sessions.touch(id),
+        touch: record => sessions.touch(record),
         delete: id => sessions.delete(id),
         get size () { return sessions.size }
       }
@@ -512,7 +512,7 @@ t.test('a store that fails in the background is told to the log', async t => {
             create: (record, max) => sessions.create(record, max),
             get: id => sessions.get(id),
             update: (record, change) => sessions.update(record, change),
-            touch: id => isDown && method === 'touch' ? fail() : sessions.touch(id),
+            touch: record => isDown && method === 'touch' ? fail() : sessions.touch(record),
             delete: id => isDown && method === 'delete' ? fail() : sessions.delete(id),
             get size () { return sessions.size }
           }

@@ -19,6 +19,7 @@ const arrows: Record<string, string[]> = {
   store: [],
   // Entry points of their own, and what the two share.
   jwt: ['identity'],
+  redis: ['store'],
   introspection: ['identity'],
   identity: [],
   errors: []

@@ -526,9 +526,11 @@ function laterStore (): Store {
   }
   return {
     open (limits) {
-      const { sessions, events, tickets, close } = memoryStore().open(limits)
+      const opened = memoryStore().open(limits)
+      const { sessions, events, tickets } = opened
       const records = new Map<string, Awaited<ReturnType<typeof sessions.get>>>()
       return {
+        ...opened,
         sessions: {
           get size () { return sessions.size },
           create (record, maxPerPrincipal) {
@@ -542,7 +544,7 @@ function laterStore (): Store {
             records.set(record.id, kept)
             Object.assign(record, structuredClone(kept))
           },
-          touch: id => later(sessions.touch(id)),
+          touch: record => later(sessions.touch(record)),
           delete: id => later(sessions.delete(id))
         },
         events: {
@@ -557,9 +559,7 @@ function laterStore (): Store {
         tickets: {
           issue: (record, maxPerOwner) => later(tickets.issue(record, maxPerOwner)),
           take: hash => later(tickets.take(hash))
-        },
-        bus: null,
-        close
+        }
       }
     }
   }

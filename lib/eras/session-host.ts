@@ -61,8 +61,8 @@ export class SessionHost implements SessionMemory {
 
   /** Whoever holds a stream open or waits for an answer is not idle. */
   #touchLive (): void {
-    for (const [id, session] of this.#live) {
-      if (!session.isIdle) this.#inBackground(() => this.#options.store.sessions.touch(id))
+    for (const session of this.#live.values()) {
+      if (!session.isIdle) this.#inBackground(() => this.#options.store.sessions.touch(session.record))
     }
   }
 
@@ -96,7 +96,7 @@ export class SessionHost implements SessionMemory {
     const { sessions } = this.#options.store
     return whenReady(sessions.get(id), record => {
       if (record === undefined || record.principal !== ownerOf(principal) || record.transport !== transport) return undefined
-      this.#inBackground(() => sessions.touch(id))
+      this.#inBackground(() => sessions.touch(record))
       const live = this.#live.get(id)
       if (live === undefined) return record
       // What it may see may have changed since it last came in.

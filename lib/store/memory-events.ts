@@ -173,8 +173,13 @@ export class MemoryEvents implements EventLog {
   }
 
   takeOver (session: string, name: string): number {
+    return this.position(session, name).last
+  }
+
+  /** The number of the last event of a stream, 0 when there is none. */
+  position (session: string, name: string): { last: number } {
     const stream = this.#logs.get(session)?.get(name)
-    return stream?.events.at(-1)?.seq ?? stream?.trimmed ?? 0
+    return { last: stream?.events.at(-1)?.seq ?? stream?.trimmed ?? 0 }
   }
 
   /** What is kept of a stream, oldest first. */

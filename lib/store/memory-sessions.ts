@@ -50,7 +50,7 @@ export class MemorySessions implements Sessions {
     change(record)
   }
 
-  touch (id: string): void {
+  touch ({ id }: SessionRecord): void {
     const entry = this.#sessions.get(id)
     if (entry !== undefined) entry.expires = Date.now() + this.#limits.idle
   }

@@ -19,7 +19,7 @@ export function memoryStore (): Store {
         events.sweep(now)
         tickets.sweep(now)
       }, SWEEP_MS).unref()
-      return { sessions, events, tickets, bus: null, close: () => clearInterval(timer) }
+      return { sessions, events, tickets, bus: null, counters: null, opened: () => {}, problem: () => null, close: () => clearInterval(timer) }
     }
   }
 }

@@ -58,7 +58,7 @@ export interface Sessions {
    */
   update (record: SessionRecord, change: Change): Awaitable<void>
   /** Starts the idle time anew. */
-  touch (id: string): Awaitable<void>
+  touch (record: SessionRecord): Awaitable<void>
   /** False when there was none. Its events go with it. */
   delete (id: string): Awaitable<boolean>
   readonly size: number
@@ -123,6 +123,18 @@ export interface EventLog {
   drop (session: string): void
 }
 
+export interface Count {
+  readonly count: number
+  /** Milliseconds until it starts anew. */
+  readonly left: number
+}
+
+/** Counts how often something happens in each window of time, at all nodes. */
+export interface Counters {
+  /** Counts once more. `window`: milliseconds from the first count on. */
+  hit (name: string, window: number): Awaitable<Count>
+}
+
 /** Who hears what other nodes say. */
 export interface BusListener {
   /** JSON. */
@@ -156,6 +168,12 @@ export interface OpenStore {
   readonly tickets: Tickets
   /** Null where there is one node. */
   readonly bus: Bus | null
+  /** Null where every node counts for itself. */
+  readonly counters: Counters | null
+  /** Resolves once it can be used. */
+  opened (): Awaitable<void>
+  /** Why it cannot be used now, or null. */
+  problem (): string | null
   close (): Awaitable<void>
 }
 

@@ -1,0 +1,193 @@
+import { MemoryEvents, type LogWatcher } from '../store/memory-events.ts'
+import type { EventLog, LoggedEvent, Replay, StoreLimits } from '../store/store.ts'
+import type { Link } from './link.ts'
+
+/** What Redis is yet to be told of one stream. */
+interface Unsent {
+  readonly session: string
+  readonly stream: string
+  readonly key: string
+  adds: LoggedEvent[]
+  /** Events up to this number are given up. */
+  trim: number
+  isOver: boolean
+  isForgotten: boolean
+}
+
+interface Logged {
+  events: LoggedEvent[]
+  isOver: boolean
+}
+
+// Characters that may be on their way to Redis. What is more is brought up when Redis has caught up.
+const MAX_IN_FLIGHT = 8_388_608
+
+/**
+ * The events of the streams that this node writes, in its memory and, a turn of the event loop later, in Redis, where another
+ * node finds them when this one is gone. Nothing that is written waits for Redis; what Redis missed it is told when it is back.
+ */
+export class EventMirror implements EventLog, LogWatcher {
+  readonly #link: Link
+  readonly #prefix: string
+  readonly #replay: StoreLimits['replay']
+  readonly #ttl: string
+  readonly #local: MemoryEvents
+  readonly #unsent = new Map<string, Unsent>()
+  /** Streams of which Redis has missed something. */
+  readonly #behind = new Map<string, Unsent>()
+  #inFlight = 0
+  #isFlushing = false
+
+  constructor (link: Link, prefix: string, { replay, idle }: StoreLimits) {
+    this.#link = link
+    this.#prefix = prefix
+    this.#replay = replay
+    this.#ttl = String(Math.max(replay.window, idle))
+    this.#local = new MemoryEvents(replay, this)
+  }
+
+  append (session: string, event: LoggedEvent): boolean {
+    const hasRoom = this.#local.append(session, event)
+    this.#change(session, event.stream).adds.push(event)
+    return hasRoom
+  }
+
+  hold (session: string, stream: string): void {
+    this.#local.hold(session, stream)
+  }
+
+  release (session: string, stream: string): void {
+    this.#local.release(session, stream)
+  }
+
+  finish (session: string, stream: string): void {
+    const { last } = this.#local.position(session, stream)
+    this.#local.finish(session, stream)
+    // A stream of which nothing was ever sent is in nobody's memory.
+    if (last > 0) this.#change(session, stream).isOver = true
+  }
+
+  trimmed (session: string, stream: string, seq: number): void {
+    this.#change(session, stream).trim = seq
+  }
+
+  forgotten (session: string, stream: string): void {
+    this.#change(session, stream).isForgotten = true
+  }
+
+  drop (session: string): void {
+    this.#local.drop(session)
+  }
+
+  sweep (now: number): void {
+    this.#local.sweep(now)
+  }
+
+  async after (session: string, stream: string, seq: number): Promise<Replay | undefined> {
+    const known = this.#local.after(session, stream, seq)
+    if (known !== undefined) return known
+    const { events, isOver } = await this.#read(session, stream)
+    if (events.length === 0 && !isOver) return undefined
+    const first = events[0]?.seq ?? seq + 1
+    const isComplete = seq >= first - 1
+    return {
+      frames: events.filter(event => event.seq > seq).map(({ frame }) => frame),
+      isComplete,
+      lost: [],
+      isTold: isComplete,
+      ...(!isOver && { broken: { last: events.at(-1)?.seq ?? 0, answered: events.flatMap(({ answers = [] }) => answers) } })
+    }
+  }
+
+  async takeOver (session: string, stream: string): Promise<number> {
+    const { events } = await this.#read(session, stream)
+    for (const event of events) this.#local.append(session, event)
+    return this.#local.position(session, stream).last
+  }
+
+  #keyOf (session: string, stream: string): string {
+    return `${this.#prefix}:events:{${session}}:${stream}`
+  }
+
+  async #read (session: string, stream: string): Promise<Logged> {
+    const key = this.#keyOf(session, stream)
+    // [id, [field, value, …]] of each entry.
+    const entries = await this.#link.run(key, 'XRANGE', key, '-', '+') as [string, string[]][]
+    const events = entries.flatMap(([id, [, frame = '', , answers]]) => id.endsWith('-0')
+      ? [{ stream, seq: Number.parseInt(id, 10), frame, ...(answers !== undefined && { answers: JSON.parse(answers) as string | number }) }]
+      : [])
+    return { events, isOver: events.length < entries.length }
+  }
+
+  #change (session: string, stream: string): Unsent {
+    const key = this.#keyOf(session, stream)
+    let unsent = this.#unsent.get(key)
+    if (unsent === undefined) {
+      this.#unsent.set(key, unsent = { session, stream, key, adds: [], trim: 0, isOver: false, isForgotten: false })
+      if (!this.#isFlushing) {
+        this.#isFlushing = true
+        setImmediate(() => this.flush())
+      }
+    }
+    return unsent
+  }
+
+  /** Tells Redis what has changed since the last turn. */
+  flush (): void {
+    this.#isFlushing = false
+    for (const unsent of this.#unsent.values()) {
+      if (unsent.isForgotten) this.#forget(unsent)
+      else if (this.#behind.has(unsent.key) || this.#link.problem !== null || this.#inFlight > MAX_IN_FLIGHT) this.#fallBehind(unsent)
+      else this.#send(unsent, this.#commands(unsent))
+    }
+    this.#unsent.clear()
+  }
+
+  #forget ({ key }: Unsent): void {
+    this.#behind.delete(key)
+    // It expires when Redis does not hear of it.
+    this.#link.run(key, 'DEL', key).catch(() => {})
+  }
+
+  #fallBehind (unsent: Unsent): void {
+    const isOver = unsent.isOver || this.#behind.get(unsent.key)?.isOver === true
+    this.#behind.set(unsent.key, { ...unsent, adds: [], isOver })
+  }
+
+  #commands ({ key, session, stream, adds, trim, isOver }: Unsent): string[][] {
+    const { last } = this.#local.position(session, stream)
+    return [
+      ...adds.filter(({ seq }) => seq > trim).map(({ seq, frame, answers }) =>
+        ['XADD', key, `${seq}-0`, 'frame', frame, ...(answers === undefined ? [] : ['answers', JSON.stringify(answers)])]),
+      ...(trim > 0 ? [['XTRIM', key, 'MINID', `${trim + 1}-0`]] : []),
+      ...(isOver ? [['XADD', key, `${last}-1`, 'over', '1']] : []),
+      ['PEXPIRE', key, isOver ? String(this.#replay.window) : this.#ttl]
+    ]
+  }
+
+  #send (unsent: Unsent, commands: string[][]): void {
+    const size = unsent.adds.reduce((sum, { frame }) => sum + frame.length, 0)
+    this.#inFlight += size
+    Promise.all(commands.map(command => this.#link.run(unsent.key, ...command))).then(
+      () => { this.#inFlight -= size },
+      () => {
+        this.#inFlight -= size
+        this.#fallBehind(unsent)
+      }
+    )
+  }
+
+  /** Tells Redis of the streams that it has missed something of. */
+  catchUp (): void {
+    const behind = [...this.#behind.values()]
+    this.#behind.clear()
+    for (const { key, session, stream, isOver } of behind) {
+      const whole = { key, session, stream, adds: [...this.#local.kept(session, stream)], trim: 0, isOver, isForgotten: false }
+      this.#send(whole, [['DEL', key], ...this.#commands(whole)])
+    }
+  }
+
+  get isBehind (): boolean {
+    return this.#behind.size > 0
+  }
+}

@@ -1,0 +1,153 @@
+import { randomBytes } from 'node:crypto'
+import { errorCodes } from '../errors.ts'
+import type { Bus, BusListener } from '../store/store.ts'
+import type { Driver } from './driver.ts'
+import type { Link } from './link.ts'
+
+export interface NodeBusOptions {
+  readonly driver: Driver
+  readonly link: Link
+  readonly prefix: string
+  /** Milliseconds after which a node that was not heard of is gone. */
+  readonly lease: number
+  /** Redis is there again, and may have missed something. */
+  readonly onBack: () => void
+  readonly onBeat: () => void
+}
+
+// A lease outlives two beats that are lost.
+const BEATS_IN_LEASE = 3
+
+/**
+ * Letters between nodes over publish and subscribe, on one connection of this node's own. A lease says that a node is there and hears;
+ * with each renewal it writes to itself, and so learns when it does not.
+ */
+export class NodeBus implements Bus {
+  readonly node = randomBytes(4).toString('hex')
+  readonly #options: NodeBusOptions
+  readonly #listeners = new Set<BusListener>()
+  readonly #timer: NodeJS.Timeout
+  #unsubscribe: (() => void) | undefined
+  #isSubscribing = false
+  #isBeating = false
+  #isClosed = false
+  #sent = 0
+  #heard = 0
+  #wasAway = false
+  /** Until then the leases of others may not be back yet. */
+  #trustsFrom = 0
+
+  constructor (options: NodeBusOptions) {
+    this.#options = options
+    this.#timer = setInterval(() => this.#beat(), options.lease / BEATS_IN_LEASE).unref()
+  }
+
+  get #inbox (): string {
+    return this.#inboxOf(this.node)
+  }
+
+  #inboxOf (node: string): string {
+    return `${this.#options.prefix}:inbox:${node}`
+  }
+
+  get #toAll (): string {
+    return `${this.#options.prefix}:all`
+  }
+
+  #leaseOf (node: string): string {
+    return `${this.#options.prefix}:lease:${node}`
+  }
+
+  /** Whether what others say is heard. */
+  get hears (): boolean {
+    return this.#unsubscribe !== undefined && this.#sent - this.#heard < BEATS_IN_LEASE
+  }
+
+  /** Resolves once this node hears and is known to be there. */
+  async open (): Promise<void> {
+    await this.#subscribe()
+    await this.#renew()
+  }
+
+  async #subscribe (): Promise<void> {
+    if (this.#isSubscribing || this.#unsubscribe !== undefined) return
+    this.#isSubscribing = true
+    try {
+      const unsubscribe = await this.#options.driver.subscribe({
+        channels: [this.#inbox, this.#toAll],
+        onMessage: text => this.#hear(text),
+        onLost: () => { this.#wasAway = true },
+        // The client says itself why, and comes back by itself.
+        onError: () => {}
+      })
+      if (this.#isClosed) unsubscribe()
+      else this.#unsubscribe = unsubscribe
+    } finally {
+      this.#isSubscribing = false
+    }
+  }
+
+  #hear (text: string): void {
+    const message: unknown = JSON.parse(text)
+    const { beat }: { beat?: unknown } = Object(message)
+    if (typeof beat !== 'number') return this.#listeners.forEach(listener => listener.onMessage(message))
+    // A letter to oneself that was not heard was not the only one.
+    if (beat !== this.#heard + 1 || this.#wasAway) this.#missed()
+    this.#heard = beat
+  }
+
+  #missed (): void {
+    this.#wasAway = false
+    this.#listeners.forEach(listener => listener.onGap())
+  }
+
+  #beat (): void {
+    this.#options.onBeat()
+    if (this.#isBeating) return
+    this.#isBeating = true
+    this.#subscribe().then(() => this.#renew()).catch(() => { this.#trustsFrom = Infinity }).finally(() => { this.#isBeating = false })
+  }
+
+  async #renew (): Promise<void> {
+    const { link, lease, onBack } = this.#options
+    const key = this.#leaseOf(this.node)
+    // Whoever does not hear is not there.
+    const renewal = this.hears ? ['SET', key, '1', 'PX', String(lease)] : ['DEL', key]
+    await Promise.all([link.probe(key, ...renewal), link.probe(this.#inbox, 'PUBLISH', this.#inbox, JSON.stringify({ beat: ++this.#sent }))])
+    if (this.#isClosed || this.#trustsFrom !== Infinity) return
+    this.#trustsFrom = Date.now() + lease
+    onBack()
+  }
+
+  send (node: string, message: object): Promise<void> {
+    return this.#publish(this.#inboxOf(node), message)
+  }
+
+  broadcast (message: object): Promise<void> {
+    return this.#publish(this.#toAll, message)
+  }
+
+  async #publish (channel: string, message: object): Promise<void> {
+    await this.#options.link.run(channel, 'PUBLISH', channel, JSON.stringify(message))
+  }
+
+  listen (listener: BusListener): () => void {
+    this.#listeners.add(listener)
+    return () => { this.#listeners.delete(listener) }
+  }
+
+  async isAlive (node: string): Promise<boolean> {
+    const key = this.#leaseOf(node)
+    const isLeased = await this.#options.link.run(key, 'EXISTS', key) === 1
+    if (!isLeased && Date.now() < this.#trustsFrom) throw new errorCodes.FST_MCP_STORE_UNAVAILABLE('Redis has just come back, and not all nodes have')
+    return isLeased
+  }
+
+  async close (): Promise<void> {
+    this.#isClosed = true
+    clearInterval(this.#timer)
+    this.#unsubscribe?.()
+    const key = this.#leaseOf(this.node)
+    await this.#options.link.run(key, 'DEL', key).catch(() => {})
+  }
+}
