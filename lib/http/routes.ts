@@ -20,6 +20,7 @@ import { useBodyParser } from './body.ts'
 import type { Challenge } from './challenge.ts'
 import type { Cors } from './cors.ts'
 import type { Rates } from './rates.ts'
+import { useRedaction } from './redaction.ts'
 import { refuse } from './refusal.ts'
 
 /** `request.mcp`: how a request of an MCP client was understood. Null on every other request. */
@@ -54,6 +55,7 @@ export interface RoutesOptions {
 }
 
 type Handle = (request: FastifyRequest, reply: FastifyReply) => Awaitable<void>
+type Handles = Partial<Record<string, Handle>>
 
 const MAX_TIMER = 2_147_483_647
 const METHODS: HTTPMethods[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
@@ -61,12 +63,19 @@ const METHODS: HTTPMethods[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
 /** Registers the routes in a scope of their own: body parser, error shape, guard and auth hold here alone. */
 export function registerRoutes (scope: FastifyInstance, options: RoutesOptions): void {
   const { paths, limits, rates, sessions, stateless, streamable, httpSse, challenge } = options
+  useRedaction(scope)
   useBodyParser(scope, limits)
   scope.setErrorHandler((error, _request, reply) => refuse(reply, error, challenge))
 
   // A host's limit for its handlers would break streams; a route can raise it but not lift it. Fastify's types do not show it here.
   const handlerTimeout = Reflect.get(scope.initialConfig, 'handlerTimeout') > 0 ? MAX_TIMER : undefined
-  const route = (url: string, transport: RequestMcp['transport'], handles: Partial<Record<string, Handle>>): void => {
+  const route = (url: string, transport: RequestMcp['transport'], handles: Handles): void => {
+    routeAt(url, transport, handles)
+    // Clients do ask for it, and a path that is nobody's is logged with its query.
+    const twin = `${url}/`
+    if (!Object.values(paths).includes(twin) && isFree(scope, twin)) routeAt(twin, transport, handles)
+  }
+  const routeAt = (url: string, transport: RequestMcp['transport'], handles: Handles): void => {
     const onRequest = admit(transport, options)
     const same = { url, config: { ...options.config, ...options.cors?.config }, exposeHeadRoute: false, bodyLimit: limits.body, handlerTimeout }
     const served = METHODS.filter(method => handles[method] !== undefined)
@@ -120,6 +129,13 @@ export function registerRoutes (scope: FastifyInstance, options: RoutesOptions):
       return rates.call(inbound, reply, () => httpSse.post(inbound, own, exchange))
     }
   })
+}
+
+/** Whether neither the router nor a route of the host takes the path already. */
+function isFree (scope: FastifyInstance, url: string): boolean {
+  const { ignoreTrailingSlash, routerOptions } = scope.initialConfig
+  if (ignoreTrailingSlash === true || routerOptions?.ignoreTrailingSlash === true || url.endsWith('//')) return false
+  return !METHODS.some(method => scope.hasRoute({ method, url: `${scope.prefix}${url}` }))
 }
 
 type OnRequest = (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void
