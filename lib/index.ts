@@ -41,6 +41,8 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
   app.decorate('mcp', new Mcp(server))
   if (!app.hasRequestDecorator('mcp')) app.decorateRequest('mcp', null)
 
+  if (auth === false) app.log.warn('`auth: false` lets in everybody who reaches this server: set `auth.tokens` or `auth.verify`, or leave `auth` out to serve this machine alone')
+
   const isListed = createOrigins(origins)
 
   app.register(async scope => registerRoutes(scope, {

@@ -288,3 +288,19 @@ t.test('a route of the host with such a path stays the host\'s, and no option co
     t.equal((await app.inject({ method: 'PUT', url: `${options.prefix ?? ''}${options.paths.mcp}` })).statusCode, 405, JSON.stringify(options))
   }
 })
+
+// ---- what is said at boot ----
+
+t.test('a server that is open to all says so once, and no other does', async t => {
+  const auths: [options: McpOptions, warnings: number][] = [
+    [{ auth: false }, 1], [{ auth: false, sessions: false, paths: { sse: false } }, 1], [{ auth: undefined }, 0], [{}, 0], [{ auth: { verify: () => null } }, 0]
+  ]
+  for (const [options, warnings] of auths) {
+    const { app, read } = await logged(t, options)
+    await app.ready()
+    await app.inject({ method: 'POST', url: '/mcp', payload: PING })
+    const warned = read().filter(({ level }) => level === 40)
+    t.equal(warned.length, warnings, JSON.stringify(options))
+    t.ok(warned.every(({ msg }) => /^`auth: false` lets in everybody .* set `auth\.tokens` or `auth\.verify`/.test(msg)))
+  }
+})
