@@ -10,10 +10,12 @@ import { useHeaders } from './http/headers.ts'
 import { createMetadata, registerMetadata } from './http/metadata.ts'
 import { createOrigins } from './http/origins.ts'
 import { createRates } from './http/rates.ts'
+import { createRefuse } from './http/refusal.ts'
 import { registerRoutes, type RequestMcp } from './http/routes.ts'
 import { Mcp } from './mcp.ts'
 import { type McpOptions, resolveOptions } from './options.ts'
 import { closeServer } from './ops/close.ts'
+import { createEvents } from './ops/events.ts'
 import { FreshSockets } from './ops/fresh-sockets.ts'
 import { createServer } from './assembly.ts'
 
@@ -32,7 +34,8 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
   const options = resolveOptions(given)
   if (Object.hasOwn(app, 'mcp')) throw new errorCodes.FST_MCP_ALREADY_REGISTERED()
   const { prefix, paths, auth, hosts, origins, requireHttps, helmet, streams, limits, rateLimit } = options
-  const server = createServer(options, app.prefix, app.log)
+  const tell = createEvents(options.name)
+  const server = createServer(options, app.prefix, app.log, tell)
   const { pool, sessions, stateless, streamable, httpSse, scopes } = server
   const metadata = createMetadata(auth || {}, app.prefix)
   const responses = new OpenResponses()
@@ -53,7 +56,7 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
     openAfter: streams.openAfter,
     guard: createGuard({ loopbackOnly: auth === undefined, authenticated: Boolean(auth), hosts, isListed, requireHttps }),
     authenticate: withScopes(createAuthenticate(auth), scopes),
-    challenge: createChallenge({ metadata: metadata?.url, scopes: (auth || {}).scopes ?? [] }),
+    refuse: createRefuse(createChallenge({ metadata: metadata?.url, scopes: (auth || {}).scopes ?? [] }), tell),
     rates: await createRates(scope, { rateLimit, hasPrincipals: Boolean(auth), tools: server.tools, name: scope.prefix + paths.mcp }),
     responses,
     pool,
@@ -90,6 +93,7 @@ export type { OriginRule } from './http/origins.ts'
 export type { RequestMcp } from './http/routes.ts'
 export type { Mcp, Stats } from './mcp.ts'
 export type { McpOptions } from './options.ts'
+export type { AuthEvent, LimitEvent, LimitName } from './ops/events.ts'
 export type { CallInfo, McpHooks } from './protocol/hooks.ts'
 export { memoryStore } from './store/memory.ts'
 export type { EventLog, OpenStore, SessionRecord, Sessions, Store, StoreLimits } from './store/store.ts'

@@ -293,7 +293,7 @@ t.test('a route of the host with such a path stays the host\'s, and no option co
 
 t.test('a server that is open to all says so once, and no other does', async t => {
   const auths: [options: McpOptions, warnings: number][] = [
-    [{ auth: false }, 1], [{ auth: false, sessions: false, paths: { sse: false } }, 1], [{ auth: undefined }, 0], [{}, 0], [{ auth: { verify: () => null } }, 0]
+    [{ auth: false }, 1], [{ auth: false, sessions: false }, 1], [{ auth: undefined }, 0], [{}, 0], [{ auth: { verify: () => null } }, 0]
   ]
   for (const [options, warnings] of auths) {
     const { app, read } = await logged(t, options)

@@ -1,4 +1,4 @@
-import { errorCodes } from '../errors.ts'
+import { atLimit, errorCodes } from '../errors.ts'
 import type { Principal } from '../http/auth.ts'
 import { LIST_CHANGED, type IsSeen, type Subscriber, UPDATED } from '../features/subscriptions.ts'
 import type { ListName } from '../features/registry.ts'
@@ -77,8 +77,8 @@ export class SessionHost implements Subscriber, SessionMemory {
   create (record: SessionRecord): Awaitable<SessionRecord> {
     const { store: { sessions }, maxPerPrincipal } = this.#options
     return whenReady(sessions.create(record, maxPerPrincipal), created => {
-      if (created === 'quota') throw new errorCodes.FST_MCP_QUOTA_EXCEEDED(maxPerPrincipal, 'sessions')
-      if (created === 'full') throw new errorCodes.FST_MCP_SESSIONS_FULL()
+      if (created === 'quota') throw atLimit('sessions.maxPerPrincipal', new errorCodes.FST_MCP_QUOTA_EXCEEDED(maxPerPrincipal, 'sessions'))
+      if (created === 'full') throw atLimit('sessions.max', new errorCodes.FST_MCP_SESSIONS_FULL())
       return record
     })
   }
@@ -133,9 +133,9 @@ export class SessionHost implements Subscriber, SessionMemory {
   subscribe (record: SessionRecord, uri: string): Awaitable<void> {
     const { uris, pool } = this.#options
     if (record.subscriptions.includes(uri)) return
-    if (record.subscriptions.length >= uris) throw new errorCodes.FST_MCP_SUBSCRIPTIONS_FULL(`${uris} resources for each session`)
+    if (record.subscriptions.length >= uris) throw atLimit('subscriptions.uris', new errorCodes.FST_MCP_SUBSCRIPTIONS_FULL(`${uris} resources for each session`))
     const length = record.subscriptions.reduce((sum, subscribed) => sum + subscribed.length, uri.length)
-    if (length > pool.buffer) throw new errorCodes.FST_MCP_SUBSCRIPTIONS_FULL(`${pool.buffer} characters of URIs for each session`)
+    if (length > pool.buffer) throw atLimit('streams.buffer', new errorCodes.FST_MCP_SUBSCRIPTIONS_FULL(`${pool.buffer} characters of URIs for each session`))
     record.subscriptions = [...record.subscriptions, uri]
     const session = this.#live.get(record.id)
     if (session !== undefined) this.#index(uri, session)
