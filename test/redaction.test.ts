@@ -177,17 +177,18 @@ t.test('serializers of a scope, of its parents and of the app go on, each in its
 })
 
 t.test('a handler that logs its request does not tell what is secret either, and may call anything else `req`', async t => {
-  const { app, lines, read } = await logged(t)
+  const { app, lines, read } = await logged(t, {}, { res: value => [value.rawHeaders, value.getHeader, value.getHeaders, value.url, value.request] })
   app.mcp.tool('log', {}, (_args, { request }) => {
     request.log.info({ req: request }, 'mine')
-    request.log.info({ req: null }, 'none')
-    request.log.info({ res: { request: 'text', getHeader: 1, getHeaders: 1, rawHeaders: 1, statusCode: 1 } }, 'odd')
+    request.log.info({ req: 'text' }, 'none')
+    request.log.info({ res: { request: 'text', getHeader: 1, getHeaders: 1, rawHeaders: 1, url: 1 } }, 'odd')
     return 'logged'
   })
   await new StatelessClient(app, { headers: AUTH, path: `/mcp;token=${TOKEN}#x` }).call('log').catch(() => {})
   await new StatelessClient(app, { headers: AUTH, path: `/mcp?token=${TOKEN}` }).call('log')
   holds(t, lines.filter(line => line.includes('/mcp?')), [TOKEN])
   t.match(read().filter(({ msg }) => msg === 'mine'), [{ req: { url: '/mcp?[redacted]' } }])
+  t.strictSame(read().find(({ msg }) => msg === 'odd')?.res, [1, 1, 1, 1, 'text'])
 })
 
 t.test('a logger that is none of pino is left alone', async t => {
