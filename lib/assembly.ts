@@ -18,6 +18,7 @@ import { type IsSeen, Subscriptions } from './features/subscriptions.ts'
 import { Tools } from './features/tools.ts'
 import type { McpParts } from './mcp.ts'
 import type { ResolvedOptions } from './options.ts'
+import type { TellRefusal } from './ops/events.ts'
 import { Hooks } from './protocol/hooks.ts'
 import { CallsInProgress } from './protocol/in-progress.ts'
 import { createSessionMethods, createStandaloneMethods, type Offered } from './protocol/methods.ts'
@@ -51,8 +52,8 @@ const LISTS = ['tools', 'prompts', 'resources', 'templates'] as const satisfies 
 /** Stateless mode keeps nothing, whatever the store. */
 const NO_SESSIONS = { idle: 1, max: 1, replay: { events: 1, bytes: 1, window: 1 } }
 
-/** `scopePrefix`: of the scope that the server was registered in. */
-export function createServer (options: ResolvedOptions, scopePrefix: string, log: FastifyBaseLogger): Server {
+/** `scopePrefix`: of the scope that the server was registered in. `tell`: where refusals are counted. */
+export function createServer (options: ResolvedOptions, scopePrefix: string, log: FastifyBaseLogger, tell: TellRefusal): Server {
   const { instructions, prefix, paths, name, streams, limits, ask } = options
   const calls = new CallsInProgress()
   const pool = new StreamPool(streams)
@@ -65,7 +66,7 @@ export function createServer (options: ResolvedOptions, scopePrefix: string, log
   const subscriptions = new Subscriptions()
   if (sessions !== null) subscriptions.add(sessions.audience)
   const hooks = new Hooks(options.tools.timeout)
-  const questions = new Questions({ ...ask, node: cluster?.node })
+  const questions = new Questions({ ...ask, node: cluster?.node, tell })
   sessions?.elsewhere?.onResponse(questions)
   const offered = createOffered(options, { subscriptions, cluster, sessions, log })
   const { tools, prompts, resources } = offered
@@ -73,7 +74,7 @@ export function createServer (options: ResolvedOptions, scopePrefix: string, log
 
   const identity = identityOf(options)
   const complete = completer(identity)
-  const sessionDesk = { methods: createSessionMethods(offered), hooks, complete: (result: object) => result }
+  const sessionDesk = { methods: createSessionMethods(offered), hooks, complete: (result: object) => result, tell }
   const served: Served = {
     identity,
     instructions,
@@ -99,7 +100,7 @@ export function createServer (options: ResolvedOptions, scopePrefix: string, log
   })
   const stateless = new Stateless({
     served,
-    desk: { methods: createStandaloneMethods(offered, () => discoverResult(offered, instructions)), hooks, complete },
+    desk: { methods: createStandaloneMethods(offered, () => discoverResult(offered, instructions)), hooks, complete, tell },
     listeners,
     seal: new Seal({ keys: ask.keys ?? [randomKey()], ttl: ask.ttl, maxBytes: ask.maxState }),
     timeout: options.tools.timeout,

@@ -1,4 +1,5 @@
 import createError, { type FastifyErrorConstructor } from '@fastify/error'
+import type { LimitName } from './ops/events.ts'
 
 const PARSE = -32700
 const INVALID_REQUEST = -32600
@@ -170,6 +171,26 @@ function rowOf (error: unknown): Row | undefined {
 /** Adds what a client can act on to the `data` of an error from the catalogue. */
 export function withData<E extends Error> (error: E, data: Record<string, unknown>): E {
   return Object.assign(error, { data })
+}
+
+interface Reached {
+  readonly limit: LimitName
+  readonly owner: string | undefined
+}
+
+const reached = new WeakMap<object, Reached>()
+
+/** Says which limit an error is about. `owner`: whose it is, where the request does not tell yet. */
+export function atLimit<E extends Error> (limit: LimitName, error: E, owner?: string): E {
+  reached.set(error, { limit, owner })
+  return error
+}
+
+/** The limit that an error is about, for the first who asks. */
+export function takeLimit (error: unknown): Reached | undefined {
+  const found = reached.get(Object(error))
+  reached.delete(Object(error))
+  return found
 }
 
 const LOOKED_AT = ['name', 'message', 'stack', 'cause', 'code', 'data', 'rpc', 'statusCode']

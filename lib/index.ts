@@ -10,11 +10,13 @@ import { useHeaders } from './http/headers.ts'
 import { createMetadata, registerMetadata } from './http/metadata.ts'
 import { createOrigins } from './http/origins.ts'
 import { createRates } from './http/rates.ts'
+import { createRefuse } from './http/refusal.ts'
 import { registerRoutes, type RequestMcp } from './http/routes.ts'
 import { withTickets } from './http/ticket.ts'
 import { Mcp } from './mcp.ts'
 import { type McpOptions, resolveOptions } from './options.ts'
 import { closeServer } from './ops/close.ts'
+import { createEvents } from './ops/events.ts'
 import { FreshSockets } from './ops/fresh-sockets.ts'
 import { createServer } from './assembly.ts'
 
@@ -33,7 +35,8 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
   const options = resolveOptions(given)
   if (Object.hasOwn(app, 'mcp')) throw new errorCodes.FST_MCP_ALREADY_REGISTERED()
   const { prefix, paths, auth, hosts, origins, requireHttps, helmet, streams, limits, rateLimit } = options
-  const server = createServer(options, app.prefix, app.log)
+  const tell = createEvents(options.name)
+  const server = createServer(options, app.prefix, app.log, tell)
   const { pool, sessions, stateless, streamable, httpSse, tickets, scopes } = server
   const metadata = createMetadata(auth || {}, app.prefix)
   const responses = new OpenResponses()
@@ -41,6 +44,8 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
 
   app.decorate('mcp', new Mcp(server))
   if (!app.hasRequestDecorator('mcp')) app.decorateRequest('mcp', null)
+
+  if (auth === false) app.log.warn('`auth: false` lets in everybody who reaches this server: set `auth.tokens` or `auth.verify`, or leave `auth` out to serve this machine alone')
 
   const authenticate = createAuthenticate(auth)
   const isListed = createOrigins(origins)
@@ -55,7 +60,7 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
     authenticate: withScopes(authenticate, scopes),
     authenticateStream: withScopes(withTickets(authenticate, tickets), scopes),
     tickets,
-    challenge: createChallenge({ metadata: metadata?.url, scopes: (auth || {}).scopes ?? [] }),
+    refuse: createRefuse(createChallenge({ metadata: metadata?.url, scopes: (auth || {}).scopes ?? [] }), tell),
     rates: await createRates(scope, { rateLimit, hasPrincipals: Boolean(auth), tools: server.tools, name: scope.prefix + paths.mcp }),
     responses,
     pool,
@@ -92,6 +97,7 @@ export type { OriginRule } from './http/origins.ts'
 export type { RequestMcp } from './http/routes.ts'
 export type { Mcp, Stats } from './mcp.ts'
 export type { McpOptions } from './options.ts'
+export type { AuthEvent, LimitEvent, LimitName } from './ops/events.ts'
 export type { CallInfo, McpHooks } from './protocol/hooks.ts'
 export { memoryStore } from './store/memory.ts'
 export type {

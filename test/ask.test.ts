@@ -943,7 +943,7 @@ t.test('a call that nothing can ask for says so', async t => {
     code: 'FST_MCP_ASK_UNAVAILABLE', message: 'The client cannot be asked: tools/list cannot ask'
   })
 
-  const questions = new Questions({ timeout: 1_000, max: 10, maxPerPrincipal: 10 })
+  const questions = new Questions({ timeout: 1_000, max: 10, maxPerPrincipal: 10, tell: () => {} })
   const deaf = new Call(2, 'tools/call', {}, {
     profile,
     principal: null,

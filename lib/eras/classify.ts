@@ -1,4 +1,4 @@
-import { errorCodes } from '../errors.ts'
+import { atLimit, errorCodes } from '../errors.ts'
 import { isObject, type Message, type Params, readMessage, type Request, type RequestId } from '../protocol/message.ts'
 import { type Envelope, hasEnvelope, hasValidEnvelope, isStatelessVersion, readEnvelope } from './envelope.ts'
 
@@ -86,7 +86,7 @@ function classifySingle (body: unknown, limits: InboundLimits): Inbound {
 
 function classifyBatch (body: unknown[], limits: InboundLimits): Inbound {
   if (body.length === 0) throw new errorCodes.FST_MCP_BATCH_INVALID('it is empty')
-  if (body.length > limits.batch) throw new errorCodes.FST_MCP_BATCH_INVALID(`it holds more than ${limits.batch} messages`)
+  if (body.length > limits.batch) throw atLimit('limits.batch', new errorCodes.FST_MCP_BATCH_INVALID(`it holds more than ${limits.batch} messages`))
   if (body.some(entry => isObject(entry) && entry.method === 'initialize')) {
     throw new errorCodes.FST_MCP_BATCH_INVALID('`initialize` must not be part of one')
   }

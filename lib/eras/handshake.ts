@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
-import { errorCodes } from '../errors.ts'
+import { atLimit, errorCodes } from '../errors.ts'
 import type { Principal } from '../http/auth.ts'
 import { Call, type Caller, type Outbox } from '../protocol/call.ts'
 import { type Desk, dispatch } from '../protocol/dispatch.ts'
@@ -185,9 +185,11 @@ export function takeResponses (served: Served, messages: readonly Message[], ses
 /** Refuses calls that would be too many. Throws FST_MCP_CALLS_FULL and FST_MCP_QUOTA_EXCEEDED. */
 export function checkCalls ({ limits, calls }: Pick<Served, 'limits' | 'calls'>, requests: number, owner: string | null): void {
   if (requests === 0) return
-  if (calls.size + requests > limits.calls) throw new errorCodes.FST_MCP_CALLS_FULL()
+  if (calls.size + requests > limits.calls) throw atLimit('limits.calls', new errorCodes.FST_MCP_CALLS_FULL())
   const { callsPerPrincipal: most } = limits
-  if (owner !== null && calls.owners.of(owner) + requests > most) throw new errorCodes.FST_MCP_QUOTA_EXCEEDED(most, 'calls')
+  if (owner !== null && calls.owners.of(owner) + requests > most) {
+    throw atLimit('limits.callsPerPrincipal', new errorCodes.FST_MCP_QUOTA_EXCEEDED(most, 'calls'))
+  }
 }
 
 /** Where the messages of a POST belong, and how they came. */
@@ -204,7 +206,9 @@ export function checkMessages (served: Served, messages: readonly Message[], { b
   const inProgress = session === null ? undefined : served.sessions?.peek(session.id)?.calls
   const requests = messages.filter(message => message.kind === 'request').length
   const ofSession = (inProgress?.size ?? 0) + requests
-  if (session !== null && requests > 0 && ofSession > served.limits.callsPerSession) throw new errorCodes.FST_MCP_CALLS_FULL()
+  if (session !== null && requests > 0 && ofSession > served.limits.callsPerSession) {
+    throw atLimit('limits.callsPerSession', new errorCodes.FST_MCP_CALLS_FULL())
+  }
   checkCalls(served, requests, owner)
   for (const message of messages) {
     if (message.kind === 'request' && inProgress?.has(message.id) === true) throw new errorCodes.FST_MCP_ID_IN_USE(JSON.stringify(message.id))

@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import type { Letter } from '../cluster/letters.ts'
-import { errorCodes } from '../errors.ts'
+import { atLimit, errorCodes } from '../errors.ts'
 import type { Principal } from '../http/auth.ts'
 import type { Outbox } from '../protocol/call.ts'
 import { resultOf } from '../protocol/message.ts'
@@ -157,7 +157,9 @@ export class HttpSse {
     const room = channel.room()
     if (room === false) throw new errorCodes.FST_MCP_SESSION_UNKNOWN()
     if (room === true) return proceed()
-    if (this.#count(channel, 0) >= this.#served.limits.callsPerSession) throw new errorCodes.FST_MCP_CALLS_FULL()
+    if (this.#count(channel, 0) >= this.#served.limits.callsPerSession) {
+      throw atLimit('limits.callsPerSession', new errorCodes.FST_MCP_CALLS_FULL())
+    }
     // Each holds a body, so they count as calls of whoever sent them.
     const { calls: { owners } } = this.#served
     checkCalls(this.#served, 1, owner)

@@ -1,4 +1,4 @@
-import { errorCodes } from '../errors.ts'
+import { atLimit, errorCodes } from '../errors.ts'
 import { LIST_CHANGED, type IsSeen, type Subscriber, type Subscriptions, UPDATED } from '../features/subscriptions.ts'
 import type { ListName } from '../features/registry.ts'
 import type { Principal } from '../http/auth.ts'
@@ -57,7 +57,7 @@ export class Listeners {
     const filter = this.#honour(params.notifications, principal)
     const owner = ownerOf(principal)
     if (this.#owners.of(owner) >= limits.maxPerPrincipal) {
-      throw new errorCodes.FST_MCP_SUBSCRIPTIONS_FULL(`${limits.maxPerPrincipal} for each principal`)
+      throw atLimit('subscriptions.maxPerPrincipal', new errorCodes.FST_MCP_SUBSCRIPTIONS_FULL(`${limits.maxPerPrincipal} for each principal`))
     }
     pool.admit(owner)
     this.#owners.add(owner)
@@ -92,10 +92,10 @@ export class Listeners {
     if (!Array.isArray(given) || !given.every(uri => typeof uri === 'string')) {
       throw new errorCodes.FST_MCP_PARAMS_INVALID('`notifications.resourceSubscriptions` must be an array of strings')
     }
-    if (given.length > limits.uris) throw new errorCodes.FST_MCP_SUBSCRIPTIONS_FULL(`${limits.uris} resources for each subscription`)
+    if (given.length > limits.uris) throw atLimit('subscriptions.uris', new errorCodes.FST_MCP_SUBSCRIPTIONS_FULL(`${limits.uris} resources for each subscription`))
     // Each is matched with every template, kept, and sent back.
     const length = given.reduce<number>((sum, uri) => sum + uri.length, 0)
-    if (length > pool.buffer) throw new errorCodes.FST_MCP_SUBSCRIPTIONS_FULL(`${pool.buffer} characters of URIs for each subscription`)
+    if (length > pool.buffer) throw atLimit('streams.buffer', new errorCodes.FST_MCP_SUBSCRIPTIONS_FULL(`${pool.buffer} characters of URIs for each subscription`))
     return [...new Set(given)].filter(uri => knows(uri, principal))
   }
 

@@ -1,5 +1,5 @@
 import type { Cluster } from '../cluster/cluster.ts'
-import { errorCodes } from '../errors.ts'
+import { atLimit, errorCodes } from '../errors.ts'
 import type { Principal } from '../http/auth.ts'
 import type { Call } from '../protocol/call.ts'
 import type { SessionMemory } from '../protocol/methods.ts'
@@ -85,8 +85,8 @@ export class SessionHost implements SessionMemory {
   create (record: SessionRecord): Awaitable<SessionRecord> {
     const { store: { sessions }, maxPerPrincipal } = this.#options
     return whenReady(sessions.create(record, maxPerPrincipal), created => {
-      if (created === 'quota') throw new errorCodes.FST_MCP_QUOTA_EXCEEDED(maxPerPrincipal, 'sessions')
-      if (created === 'full') throw new errorCodes.FST_MCP_SESSIONS_FULL()
+      if (created === 'quota') throw atLimit('sessions.maxPerPrincipal', new errorCodes.FST_MCP_QUOTA_EXCEEDED(maxPerPrincipal, 'sessions'))
+      if (created === 'full') throw atLimit('sessions.max', new errorCodes.FST_MCP_SESSIONS_FULL())
       return record
     })
   }
@@ -154,9 +154,9 @@ export class SessionHost implements SessionMemory {
     return this.update(record, record => {
       const { subscriptions } = record
       if (subscriptions.includes(uri)) return
-      if (subscriptions.length >= uris) throw new errorCodes.FST_MCP_SUBSCRIPTIONS_FULL(`${uris} resources for each session`)
+      if (subscriptions.length >= uris) throw atLimit('subscriptions.uris', new errorCodes.FST_MCP_SUBSCRIPTIONS_FULL(`${uris} resources for each session`))
       const length = subscriptions.reduce((sum, subscribed) => sum + subscribed.length, uri.length)
-      if (length > pool.buffer) throw new errorCodes.FST_MCP_SUBSCRIPTIONS_FULL(`${pool.buffer} characters of URIs for each session`)
+      if (length > pool.buffer) throw atLimit('streams.buffer', new errorCodes.FST_MCP_SUBSCRIPTIONS_FULL(`${pool.buffer} characters of URIs for each session`))
       record.subscriptions = [...subscriptions, uri]
     })
   }

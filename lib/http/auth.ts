@@ -85,7 +85,12 @@ function hash (token: string): Buffer {
 function ask (verify: NonNullable<AuthOptions['verify']>, token: string, request: FastifyRequest): Awaitable<Principal> {
   const fail = (error: unknown): never => {
     const cause = readable(error)
-    throw isUnavailable(cause) ? cause : new errorCodes.FST_MCP_INTERNAL({ cause })
+    const isDown = isUnavailable(cause)
+    if (quotes(cause, token)) {
+      const Refusal = isDown ? errorCodes.FST_MCP_AUTH_UNAVAILABLE : errorCodes.FST_MCP_INTERNAL
+      throw new Refusal({ cause: new TypeError('what `auth.verify` threw is left out of the log: it quotes the token') })
+    }
+    throw isDown ? cause : new errorCodes.FST_MCP_INTERNAL({ cause })
   }
   let principal: ReturnType<typeof verify>
   try {
@@ -94,6 +99,23 @@ function ask (verify: NonNullable<AuthOptions['verify']>, token: string, request
     return fail(error)
   }
   return principal instanceof Promise ? principal.then(accept, fail) : accept(principal)
+}
+
+/** Whether the log of what was thrown would hold the token: loggers show message and stack of errors and their causes, and all of anything else. */
+function quotes (thrown: unknown, token: string): boolean {
+  const seen = new Set<unknown>()
+  try {
+    for (let next = thrown; next !== undefined && !seen.has(next); next = Reflect.get(Object(next), 'cause')) {
+      seen.add(next)
+      const { message, stack }: { message?: unknown, stack?: unknown } = Object(next)
+      const shown = typeof message === 'string' ? `${message} ${stack}` : JSON.stringify(next)
+      if (shown.includes(token)) return true
+    }
+    return false
+  } catch {
+    // What cannot be looked at is not shown.
+    return true
+  }
 }
 
 function isUnavailable (error: unknown): boolean {

@@ -1,9 +1,10 @@
 import rateLimit, { normalizeIP, type RateLimitOptions } from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Inbound, Notice, Standalone } from '../eras/classify.ts'
-import { errorCodes } from '../errors.ts'
+import { atLimit, errorCodes } from '../errors.ts'
 import type { RateLimit } from '../features/tool.ts'
 import type { Tools } from '../features/tools.ts'
+import type { LimitName } from '../ops/events.ts'
 import { ownerOf } from '../protocol/owner.ts'
 import type { Message } from '../protocol/message.ts'
 import type { Awaitable } from '../store/store.ts'
@@ -30,7 +31,8 @@ export interface Rates {
 }
 
 type Bucket = (reply: FastifyReply) => Promise<void>
-type MakeBucket = (what: string, limit: RateLimit, keyOf: (request: FastifyRequest) => string) => Bucket
+type KeyOf = (request: FastifyRequest) => string
+type MakeBucket = (what: string, name: LimitName, limit: RateLimit, keyOf: KeyOf) => Bucket
 
 // A provider hands whole networks of this size to one customer.
 const IPV6_SUBNET = 64
@@ -52,22 +54,27 @@ const EXPLICIT = {
 /** Needs a scope of its own: `@fastify/rate-limit` is registered in it, unless the host has done so. */
 export async function createRates (scope: FastifyInstance, { rateLimit: given, hasPrincipals, tools, name }: RatesOptions): Promise<Rates> {
   if (!scope.hasDecorator('createRateLimit')) await scope.register(rateLimit, { global: false })
-  const bucket: MakeBucket = (what, { max, timeWindow }, keyOf) => {
+  const bucket: MakeBucket = (what, limit, { max, timeWindow }, keyOf) => {
     const count = scope.createRateLimit({ ...EXPLICIT, max, timeWindow, keyGenerator: request => `${what} ${name} ${keyOf(request)}` })
-    return async reply => tell(reply, what, await count(reply.request))
+    return async reply => {
+      const seconds = waitOf(reply, await count(reply.request))
+      if (seconds === undefined) return
+      // On the way to its bucket a principal is on no request yet.
+      throw atLimit(limit, new errorCodes.FST_MCP_RATE_LIMITED(what, seconds), what === 'principal' ? keyOf(reply.request) : undefined)
+    }
   }
   const callOf = callBuckets(tools, bucket)
   if (given === false) return { admit: (_reply, authenticate) => authenticate(), call: callOf }
 
   const { max, timeWindow, maxPerAddress } = given
   if (!hasPrincipals) {
-    const address = bucket('address', { max, timeWindow }, addressOf)
+    const address = bucket('address', 'rateLimit.max', { max, timeWindow }, addressOf)
     return { admit: (reply, authenticate) => address(reply).then(authenticate), call: callOf }
   }
-  const address = bucket('address', { max: maxPerAddress, timeWindow }, addressOf)
+  const address = bucket('address', 'rateLimit.maxPerAddress', { max: maxPerAddress, timeWindow }, addressOf)
   // It has no request to be found on yet.
   const principals = new WeakMap<FastifyRequest, string | null>()
-  const principal = bucket('principal', { max, timeWindow }, request => String(principals.get(request)))
+  const principal = bucket('principal', 'rateLimit.max', { max, timeWindow }, request => String(principals.get(request)))
   return {
     call: callOf,
     async admit (reply, authenticate) {
@@ -86,7 +93,7 @@ function callBuckets (tools: Tools, bucket: MakeBucket): Rates['call'] {
   const bucketOf = (name: string, limit: RateLimit): Bucket => {
     let found = buckets.get(limit)
     if (found === undefined) {
-      found = bucket(`tool "${name}"`, limit, request => ownerOf(request.mcp?.principal ?? null) ?? addressOf(request))
+      found = bucket(`tool "${name}"`, 'tool.rateLimit', limit, request => ownerOf(request.mcp?.principal ?? null) ?? addressOf(request))
       buckets.set(limit, found)
     }
     return found
@@ -121,13 +128,13 @@ function addressOf ({ ip }: FastifyRequest): string {
 
 type Counted = Awaited<ReturnType<ReturnType<FastifyInstance['createRateLimit']>>>
 
-/** Tells the client where it stands in the bucket that it came to last. */
-function tell (reply: FastifyReply, what: string, counted: Counted): void {
-  if (counted.isAllowed) return
+/** Tells the client where it stands in the bucket that it came to last. Gives the seconds to wait when it has come too often. */
+function waitOf (reply: FastifyReply, counted: Counted): number | undefined {
+  if (counted.isAllowed) return undefined
   const { max, remaining, ttlInSeconds, isExceeded } = counted
   reply.header('ratelimit-limit', max).header('ratelimit-remaining', remaining).header('ratelimit-reset', ttlInSeconds)
-  if (!isExceeded) return
+  if (!isExceeded) return undefined
   const seconds = Math.max(MIN_RETRY, ttlInSeconds)
   reply.header('retry-after', seconds)
-  throw new errorCodes.FST_MCP_RATE_LIMITED(what, seconds)
+  return seconds
 }

@@ -1,7 +1,9 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { errorCodes, logSafely, readable, toRpcError, toStatus } from '../errors.ts'
+import { atLimit, errorCodes, logSafely, readable, toRpcError, toStatus } from '../errors.ts'
 import { isStatelessVersion } from '../eras/envelope.ts'
+import type { TellRefusal } from '../ops/events.ts'
 import { errorOf, type RequestId } from '../protocol/message.ts'
+import { ownerOf } from '../protocol/owner.ts'
 import type { Challenge } from './challenge.ts'
 
 const SECONDS_TO_RETRY = '5'
@@ -10,9 +12,22 @@ const SECONDS_TO_RETRY = '5'
 const OMITS_ID_SINCE = '2025-11-25'
 
 /** Answers a refusal as a JSON-RPC error, with the HTTP status of its row in the catalogue. */
-export function refuse (reply: FastifyReply, thrown: unknown, challenge: Challenge, id?: RequestId): void {
+export type Refuse = (reply: FastifyReply, thrown: unknown, id?: RequestId) => void
+
+export function createRefuse (challenge: Challenge, tell: TellRefusal): Refuse {
+  return (reply, thrown, id) => refuse(reply, thrown, { challenge, tell, id })
+}
+
+interface RefuseOptions {
+  readonly challenge: Challenge
+  readonly tell: TellRefusal
+  readonly id: RequestId | undefined
+}
+
+function refuse (reply: FastifyReply, thrown: unknown, { challenge, tell, id }: RefuseOptions): void {
   const error = readable(thrown)
   const { status, told } = translate(error, reply.request)
+  tell(told, ownerOf(reply.request.mcp?.principal ?? null))
   reply.code(status)
   if (status === 401 || told instanceof errorCodes.FST_MCP_SCOPE_INSUFFICIENT) reply.header('www-authenticate', challenge(told))
   // A connection of HTTP/2 cannot be upgraded.
@@ -48,7 +63,9 @@ function isRefusal (status: number): boolean {
 function fromFastify (error: unknown, request: FastifyRequest): unknown {
   switch (error instanceof Error && 'code' in error ? error.code : undefined) {
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE': return new errorCodes.FST_MCP_MEDIA_TYPE_UNSUPPORTED({ cause: error })
-    case 'FST_ERR_CTP_BODY_TOO_LARGE': return new errorCodes.FST_MCP_BODY_TOO_LARGE(String(request.routeOptions.bodyLimit), { cause: error })
+    case 'FST_ERR_CTP_BODY_TOO_LARGE': {
+      return atLimit('limits.body', new errorCodes.FST_MCP_BODY_TOO_LARGE(String(request.routeOptions.bodyLimit), { cause: error }))
+    }
     default: return error
   }
 }

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
-import { errorCodes } from '../errors.ts'
+import { atLimit, errorCodes } from '../errors.ts'
 import { classify, classifyHandshake, type InboundLimits } from '../eras/classify.ts'
 import { isStatelessVersion } from '../eras/envelope.ts'
 import type { Facts } from '../eras/handshake.ts'
@@ -18,10 +18,10 @@ import { readAccept } from './accept.ts'
 import { Answer, type OpenResponses } from './answer.ts'
 import type { Authenticate, Principal } from './auth.ts'
 import { useBodyParser } from './body.ts'
-import type { Challenge } from './challenge.ts'
 import type { Cors } from './cors.ts'
 import type { Rates } from './rates.ts'
-import { refuse } from './refusal.ts'
+import { useRedaction } from './redaction.ts'
+import type { Refuse } from './refusal.ts'
 import { admissionOf, inQuery, issueTicket } from './ticket.ts'
 
 /** `request.mcp`: how a request of an MCP client was understood. Null on every other request. */
@@ -42,7 +42,7 @@ export interface RoutesOptions {
   /** The same for those who open a stream of HTTP+SSE, perhaps with a ticket. */
   readonly authenticateStream: Authenticate
   readonly tickets: TicketOffice
-  readonly challenge: Challenge
+  readonly refuse: Refuse
   /** Goes into the `config` of each route, for plugins of the host. */
   readonly config: object
   /** Null without `origins`. */
@@ -59,25 +59,33 @@ export interface RoutesOptions {
 }
 
 type Handle = (request: FastifyRequest, reply: FastifyReply) => Awaitable<void>
+type Handles = Partial<Record<string, Handle>>
 
 const MAX_TIMER = 2_147_483_647
 const METHODS: HTTPMethods[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
 
 /** Registers the routes in a scope of their own: body parser, error shape, guard and auth hold here alone. */
 export function registerRoutes (scope: FastifyInstance, options: RoutesOptions): void {
-  const { paths, limits, rates, sessions, stateless, streamable, httpSse, tickets, challenge } = options
+  const { paths, limits, rates, sessions, stateless, streamable, httpSse, tickets, refuse } = options
+  useRedaction(scope)
   useBodyParser(scope, limits)
-  scope.setErrorHandler((error, _request, reply) => refuse(reply, error, challenge))
+  scope.setErrorHandler((error, _request, reply) => refuse(reply, error))
 
   // A host's limit for its handlers would break streams; a route can raise it but not lift it. Fastify's types do not show it here.
   const handlerTimeout = Reflect.get(scope.initialConfig, 'handlerTimeout') > 0 ? MAX_TIMER : undefined
-  const route = (url: string, transport: RequestMcp['transport'], handles: Partial<Record<string, Handle>>, authenticate = options.authenticate): void => {
+  const route = (url: string, transport: RequestMcp['transport'], handles: Handles, authenticate = options.authenticate): void => {
+    routeAt(url, transport, handles, authenticate)
+    // Clients do ask for it, and a path that is nobody's is logged with its query.
+    const twin = `${url}/`
+    if (!Object.values(paths).includes(twin) && isFree(scope, twin)) routeAt(twin, transport, handles, authenticate)
+  }
+  const routeAt = (url: string, transport: RequestMcp['transport'], handles: Handles, authenticate: Authenticate): void => {
     const onRequest = admit(transport, authenticate, options)
     const same = { url, config: { ...options.config, ...options.cors?.config }, exposeHeadRoute: false, bodyLimit: limits.body, handlerTimeout }
     const served = METHODS.filter(method => handles[method] !== undefined)
     for (const method of METHODS) {
       const handle = handles[method] ?? refuseMethod(served)
-      scope.route({ ...same, method, onRequest, handler: handlerOf(handle, limits.id, challenge) })
+      scope.route({ ...same, method, onRequest, handler: handlerOf(handle, limits.id, refuse) })
     }
     if (options.cors !== null) scope.route({ ...same, ...options.cors.preflight(served.join(', '), options.guard) })
   }
@@ -130,6 +138,13 @@ export function registerRoutes (scope: FastifyInstance, options: RoutesOptions):
   })
 }
 
+/** Whether neither the router nor a route of the host takes the path already. */
+function isFree (scope: FastifyInstance, url: string): boolean {
+  const { ignoreTrailingSlash, routerOptions } = scope.initialConfig
+  if (ignoreTrailingSlash === true || routerOptions?.ignoreTrailingSlash === true || url.endsWith('//')) return false
+  return !METHODS.some(method => scope.hasRoute({ method, url: `${scope.prefix}${url}` }))
+}
+
 type OnRequest = (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void
 
 /** Guard and auth, before the body is read. */
@@ -167,9 +182,9 @@ function refuseStateless (facts: Facts, reply: FastifyReply): Facts {
 }
 
 /** A refusal names the request that it answers, as far as its id can be read. */
-function handlerOf (handle: Handle, maxIdLength: number, challenge: Challenge) {
+function handlerOf (handle: Handle, maxIdLength: number, refuse: Refuse) {
   return (request: FastifyRequest, reply: FastifyReply): void => {
-    const fail = (error: unknown): void => refuse(reply, error, challenge, readableId(request.body, maxIdLength))
+    const fail = (error: unknown): void => refuse(reply, error, readableId(request.body, maxIdLength))
     try {
       const answered = handle(request, reply)
       if (answered instanceof Promise) answered.catch(fail)
@@ -184,7 +199,7 @@ function factsOf (request: FastifyRequest, maxLength: number): Facts {
   const header = (name: string): string | undefined => {
     const value = request.headers[name]?.toString()
     if (value === undefined || value.length <= maxLength) return value
-    throw new errorCodes.FST_MCP_HEADER_INVALID(name, maxLength)
+    throw atLimit('limits.header', new errorCodes.FST_MCP_HEADER_INVALID(name, maxLength))
   }
   const version = header('mcp-protocol-version')
   // From 2026-07-28 on there are no sessions, and what names one is not looked at.

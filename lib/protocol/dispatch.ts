@@ -1,8 +1,10 @@
 import { errorCodes, logSafely, readable, toRpcError, ToolError, toStatus } from '../errors.ts'
+import type { TellRefusal } from '../ops/events.ts'
 import type { Awaitable } from '../store/store.ts'
 import type { Call } from './call.ts'
 import type { Hooks } from './hooks.ts'
 import { errorOf, resultOf } from './message.ts'
+import { ownerOf } from './owner.ts'
 import type { Methods } from './methods.ts'
 
 /** What answers the requests of one era. */
@@ -11,6 +13,8 @@ export interface Desk {
   readonly hooks: Hooks
   /** What the era adds to every result. */
   readonly complete: (result: object) => object
+  /** Hears of every error that answers a call. */
+  readonly tell: TellRefusal
 }
 
 /** Runs one call and hands its response to the outbox. The promise settles when nothing more is sent for it; it never rejects. */
@@ -52,6 +56,7 @@ function refuse (call: Call, thrown: unknown, desk: Desk): void {
     if (call.method === 'tools/call') return respond(call, { content: [{ type: 'text', text: String(error.message) }], isError: true }, desk)
     error = new errorCodes.FST_MCP_HANDLER_FAILED(error.message)
   }
+  desk.tell(error, ownerOf(call.principal))
   const { isStateless } = call.profile
   const { data } = toRpcError(error)
   // What only the author of the handler can mend.

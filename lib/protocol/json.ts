@@ -1,4 +1,4 @@
-import { errorCodes } from '../errors.ts'
+import { atLimit, errorCodes } from '../errors.ts'
 
 // Only a text with one of these can hold a key that pollutes; an escape can spell any of them.
 const SUSPECT = /__proto__|constructor|\\u/i
@@ -45,10 +45,10 @@ function measure (text: string, { depth: maxDepth, values: maxValues }: JsonLimi
     else if (char === COMMA) values++
     else if (char === OPEN_BRACE || char === OPEN_BRACKET) {
       values++
-      if (++depth > maxDepth) throw new errorCodes.FST_MCP_TOO_DEEP(maxDepth)
+      if (++depth > maxDepth) throw atLimit('limits.depth', new errorCodes.FST_MCP_TOO_DEEP(maxDepth))
     } else if (char === CLOSE_BRACE || char === CLOSE_BRACKET) depth--
   }
-  if (values > maxValues) throw new errorCodes.FST_MCP_TOO_MANY_VALUES(maxValues)
+  if (values > maxValues) throw atLimit('limits.values', new errorCodes.FST_MCP_TOO_MANY_VALUES(maxValues))
 }
 
 function pollutes (value: unknown): boolean {

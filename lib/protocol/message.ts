@@ -1,4 +1,4 @@
-import { errorCodes, toRpcError } from '../errors.ts'
+import { atLimit, errorCodes, toRpcError } from '../errors.ts'
 
 /** A JSON-RPC request id. MCP forbids null and fractions (basic, "Requests"). */
 export type RequestId = string | number
@@ -44,7 +44,10 @@ export function readMessage (value: unknown, maxIdLength: number): Message {
   if (!isObject(value)) throw new errorCodes.FST_MCP_MESSAGE_INVALID('it must be an object')
   if (value.jsonrpc !== '2.0') throw new errorCodes.FST_MCP_MESSAGE_INVALID('`jsonrpc` must be "2.0"')
   const { id, method } = value
-  if (id !== undefined && !isRequestId(id, maxIdLength)) throw new errorCodes.FST_MCP_ID_INVALID(maxIdLength)
+  if (id !== undefined && !isRequestId(id, maxIdLength)) {
+    const error = new errorCodes.FST_MCP_ID_INVALID(maxIdLength)
+    throw typeof id === 'string' ? atLimit('limits.id', error) : error
+  }
   if (method === undefined) {
     if (id !== undefined && ('result' in value) !== ('error' in value)) return { kind: 'response', id, result: value.result, error: value.error }
     throw new errorCodes.FST_MCP_MESSAGE_INVALID('it has neither a `method` nor one of `result` and `error` with an `id`')

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { errorCodes } from '../errors.ts'
+import { atLimit, errorCodes } from '../errors.ts'
+import type { TellRefusal } from '../ops/events.ts'
 import { Tally } from '../sse/tally.ts'
 import type { Question } from '../tools/context.ts'
 import type { Call } from './call.ts'
@@ -20,6 +21,8 @@ export interface QuestionsOptions {
   readonly maxPerPrincipal: number
   /** The node, which the ids name, so that an answer that arrives at another finds its way. */
   readonly node?: string
+  /** A handler may keep what refuses it to itself. */
+  readonly tell: TellRefusal
 }
 
 /** The requests of one server to its clients that wait for an answer. */
@@ -53,10 +56,14 @@ export class Questions {
    * too many wait. Whoever stops waiting tells the client (basic/utilities/cancellation).
    */
   async ask (call: Call, session: string, key: string, { method, params }: Question): Promise<unknown> {
-    const { timeout, max, maxPerPrincipal } = this.#options
+    const { timeout, max, maxPerPrincipal, tell } = this.#options
     const owner = ownerOf(call.principal)
-    if (this.size >= max) throw new errorCodes.FST_MCP_ASK_UNAVAILABLE('as many questions wait for an answer as may')
-    if (this.#owners.of(owner) >= maxPerPrincipal) throw new errorCodes.FST_MCP_QUOTA_EXCEEDED(maxPerPrincipal, 'questions')
+    const refuse = (error: Error): never => {
+      tell(error, owner)
+      throw error
+    }
+    if (this.size >= max) refuse(atLimit('ask.max', new errorCodes.FST_MCP_ASK_UNAVAILABLE('as many questions wait for an answer as may')))
+    if (this.#owners.of(owner) >= maxPerPrincipal) refuse(atLimit('ask.maxPerPrincipal', new errorCodes.FST_MCP_QUOTA_EXCEEDED(maxPerPrincipal, 'questions')))
     const id = `${this.#node}-${++this.#count}`
     return new Promise((resolve, reject) => {
       const end = (): void => {

@@ -1,4 +1,4 @@
-import { errorCodes } from '../errors.ts'
+import { atLimit, errorCodes } from '../errors.ts'
 import { comment } from './frame.ts'
 import { type OnClose, SseStream } from './stream.ts'
 import { Tally } from './tally.ts'
@@ -58,8 +58,8 @@ export class StreamPool {
     if (this.#isClosing) throw new errorCodes.FST_MCP_CLOSING()
     if (this.hasRoom(owner)) return
     const { max, maxPerPrincipal } = this.#options
-    if (this.size >= max) throw new errorCodes.FST_MCP_STREAMS_FULL()
-    throw new errorCodes.FST_MCP_QUOTA_EXCEEDED(maxPerPrincipal, 'streams')
+    if (this.size >= max) throw atLimit('streams.max', new errorCodes.FST_MCP_STREAMS_FULL())
+    throw atLimit('streams.maxPerPrincipal', new errorCodes.FST_MCP_QUOTA_EXCEEDED(maxPerPrincipal, 'streams'))
   }
 
   /** From now on nobody is admitted. */
