@@ -42,15 +42,14 @@ export class HttpSse {
     const known = position && this.#sessions.find(position.stream, facts.principal, 'http+sse')
     return whenReady(known, session => {
       if (session === undefined || position === undefined) return this.#open(facts, endpointOf, exchange)
-      return whenReady(this.#sessions.replay(session, position), resumed => {
+      const resumed = whenReady(this.#bind(session, facts.admission), () => this.#sessions.replay(session, position))
+      return whenReady(resumed, resumed => {
         const endpoint = encode({ event: 'endpoint', data: endpointOf(session.id) })
         const stream = resumed.channel && resumed.replay?.isTold !== false && resume(resumed, pool, session.principal, endpoint)
+        if (stream) return exchange.stream(stream)
         // More was lost than can be told, and a new session tells that.
-        if (!stream) {
-          this.#sessions.expire(session.id)
-          return this.#open(facts, endpointOf, exchange)
-        }
-        return whenReady(this.#bind(session, facts.admission), () => exchange.stream(stream))
+        this.#sessions.expire(session.id)
+        return this.#open(facts, endpointOf, exchange)
       })
     })
   }
