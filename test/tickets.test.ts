@@ -14,6 +14,7 @@ const tokens = [
 ]
 const auth = { tokens }
 const SSE = { accept: 'text/event-stream' }
+const SECRET = 'a-bearer-token-of-its-own'
 const REFUSAL = 'The ticket is not known, has expired or was used: POST for a new one'
 const UNKNOWN = 'A'.repeat(32)
 const as = (token: string) => ({ authorization: `Bearer ${token}` })
@@ -43,7 +44,8 @@ async function enter (target: Target, url: string, headers: Record<string, strin
   return { stream, endpoint: data, id, leave: () => stream.close() }
 }
 
-const come = (target: Target, url: string, headers: Record<string, string> = {}): Promise<Reply> => send(target, url, { headers: { ...SSE, ...headers } })
+const come = (target: Target, url: string, headers: Record<string, string> = {}): Promise<Reply> =>
+  send(target, url, { headers: { ...SSE, ...headers } })
 
 const post = (target: Target, endpoint: string, token: string, message: object = { id: 1, method: 'ping' }): Promise<Reply> =>
   send(target, endpoint, { method: 'POST', headers: as(token), body: { jsonrpc: '2.0', ...message } })
@@ -133,9 +135,20 @@ t.test('a ticket is good to the last millisecond of its time', async t => {
   t.equal(ttl, 5_000)
 })
 
-t.test('no store ever sees a ticket, only its hash', async t => {
+t.test('no store ever sees a ticket or a bearer token, only the hash of a ticket', async t => {
   const seen: unknown[] = []
-  const store = storeWith(({ tickets }) => ({
+  const store = storeWith(({ sessions, tickets }) => ({
+    sessions: {
+      create (record, max) {
+        seen.push(record)
+        return sessions.create(record, max)
+      },
+      get: id => sessions.get(id),
+      update: record => sessions.update(record),
+      touch: id => sessions.touch(id),
+      delete: id => sessions.delete(id),
+      get size () { return sessions.size }
+    },
     tickets: {
       issue (record, max) {
         seen.push(record)
@@ -147,12 +160,13 @@ t.test('no store ever sees a ticket, only its hash', async t => {
       }
     }
   }))
-  const { url } = await serve(t, { store })
-  const issued = await issue(url)
+  const { url } = await serve(t, { auth: { tokens: [{ token: SECRET, principal: 'ada' }] }, store })
+  const issued = await issue(url, SECRET)
   const { leave } = await enter(url, issued.url)
   await leave()
-  t.match(seen, [{ hash: /^[\w-]{43}$/, owner: String, principal: { id: 'ada' } }, /^[\w-]{43}$/])
-  t.notMatch(JSON.stringify(seen), issued.ticket)
+  const hash = /^[\w-]{43}$/
+  t.match(seen, [{ hash, owner: String, principal: { id: 'ada' } }, hash, { transport: 'http+sse', ticket: { hash, principal: { id: 'ada' } } }])
+  for (const secret of [issued.ticket, SECRET]) t.notMatch(JSON.stringify(seen), secret)
 })
 
 // ---- once ----
