@@ -1,12 +1,13 @@
 // What an attacker tried, and what has to come of it.
 import { connect as connectSocket, type Socket } from 'node:net'
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
-import mcp, { type CallToolResult, memoryStore, type OpenStore, type StandardSchema, type Store } from 'fastify-mcp-sse'
+import mcp, { type CallToolResult, type StandardSchema } from 'fastify-mcp-sse'
 import t from 'tap'
 import { z } from 'zod'
 import { compileSchema } from '../lib/tools/schema.ts'
 import { ACCEPT, Client, createApp, EventStream, listen, type Reply, type RpcMessage, send, SseClient, StatelessClient, until, within } from './client.ts'
 import { DeafClient, gate, isSessionless, serve, settles, type Transport, TRANSPORTS } from './sockets.ts'
+import { storeWith } from './stores.ts'
 
 // Whatever nobody waits for would end a process that runs without tap.
 const unhandled: unknown[] = []
@@ -228,16 +229,6 @@ t.test('over HTTP+SSE a request waits for room in the stream of its answer', asy
     t.equal(replies.filter(({ status }) => status === 404).length, 8)
   })
 })
-
-/** A store whose parts a test may replace. */
-function storeWith (change: (open: OpenStore) => Partial<OpenStore>): Store {
-  return {
-    open (limits) {
-      const open = memoryStore().open(limits)
-      return { ...open, ...change(open) }
-    }
-  }
-}
 
 t.test('a request that is cancelled while the store works on it gets no answer', async t => {
   let write = (): void => {}

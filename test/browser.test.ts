@@ -7,10 +7,15 @@ import { until } from './client.ts'
 
 const executablePath = process.env.MCP_TEST_CHROMIUM
 const EXAMPLE = 'examples/browser/page-server.ts'
+const TOKEN = 'a-token-that-nobody-else-may-see'
 const FLAGS = [
   '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
   '--disable-component-update', '--disable-sync'
 ]
+
+function startExample (t: Test, port = 0): Promise<Child> {
+  return startChild(t, EXAMPLE, { port, env: { MCP_TOKEN: TOKEN } })
+}
 
 /** Stands between the browser and the server, so that a test can break their connections. */
 async function startProxy (t: Test, { url }: Child): Promise<{ url: string, cut: () => void }> {
@@ -36,13 +41,18 @@ async function startProxy (t: Test, { url }: Child): Promise<{ url: string, cut:
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, cut }
 }
 
-/** Opens the page and remembers every session that it was given. */
+/** Opens the page by the link that the server prints, and waits until it is in. */
 async function openPage (t: Test, browser: Browser, url: string): Promise<Page> {
+  const page = await blankPage(t, browser)
+  await page.goto(`${url}/#token=${TOKEN}`)
+  await connected(page)
+  return page
+}
+
+async function blankPage (t: Test, browser: Browser): Promise<Page> {
   const page = await browser.newPage()
   t.teardown(() => page.close())
   page.on('pageerror', error => t.fail(error.message))
-  await page.goto(url)
-  await connected(page)
   return page
 }
 
@@ -55,7 +65,7 @@ const expected = (from: number) => Array.from({ length: from }, (_, index) => `$
 
 async function callTool (page: Page, from: number): Promise<void> {
   await page.fill('input[name=from]', String(from))
-  await page.click('form button')
+  await page.click('#form button')
 }
 
 /** The sessions that a page's messages went to, in the order of their first use. */
@@ -73,7 +83,7 @@ t.test('the browser example in Chromium', { skip: executablePath ? false : 'chro
   t.teardown(() => browser.close())
 
   await t.test('chunks and progress render while the tool runs', async t => {
-    const { url } = await startChild(t, EXAMPLE)
+    const { url } = await startExample(t)
     const page = await openPage(t, browser, url)
     await callTool(page, 4)
     await heard(page, '3…')
@@ -85,7 +95,7 @@ t.test('the browser example in Chromium', { skip: executablePath ? false : 'chro
   })
 
   await t.test('a connection that is cut comes back to its session and loses nothing', async t => {
-    const proxy = await startProxy(t, await startChild(t, EXAMPLE))
+    const proxy = await startProxy(t, await startExample(t))
     const page = await openPage(t, browser, proxy.url)
     const sessions = watchSessions(page)
     await callTool(page, 8)
@@ -103,7 +113,7 @@ t.test('the browser example in Chromium', { skip: executablePath ? false : 'chro
   })
 
   await t.test('a server that is killed and started again gets a fresh session, and the page carries on', async t => {
-    const first = await startChild(t, EXAMPLE)
+    const first = await startExample(t)
     const page = await openPage(t, browser, first.url)
     const sessions = watchSessions(page)
     await callTool(page, 500)
@@ -112,7 +122,7 @@ t.test('the browser example in Chromium', { skip: executablePath ? false : 'chro
     await page.waitForFunction("document.querySelector('#connection').textContent === 'reconnecting'")
     t.equal(await page.locator('li').getAttribute('data-state'), 'running', 'nothing is lost before the server says so')
 
-    await startChild(t, EXAMPLE, { port: Number(new URL(first.url).port) })
+    await startExample(t, Number(new URL(first.url).port))
     await state(page, 'lost')
     await connected(page)
     await until(() => sessions().length === 2, 'the fresh session')
@@ -122,12 +132,12 @@ t.test('the browser example in Chromium', { skip: executablePath ? false : 'chro
     t.equal(sessions().length, 2, 'in the fresh session')
   })
 
-  await t.test('a page whose EventSource gave up opens a new one', async t => {
-    const proxy = await startProxy(t, await startChild(t, EXAMPLE))
+  await t.test('a page whose EventSource gave up opens a new one, with a new ticket', async t => {
+    const proxy = await startProxy(t, await startExample(t))
     const page = await openPage(t, browser, proxy.url)
     const sessions = watchSessions(page)
     // What a proxy answers while its server is away: no EventSource recovers from it.
-    await page.route('**/sse', route => route.fulfill({ status: 502 }), { times: 1 })
+    await page.route(/\/sse\?ticket=/, route => route.fulfill({ status: 502 }), { times: 1 })
     await callTool(page, 100)
     await heard(page, '100…')
     proxy.cut()
@@ -136,5 +146,75 @@ t.test('the browser example in Chromium', { skip: executablePath ? false : 'chro
     await callTool(page, 1)
     await page.waitForSelector('li:first-child[data-state=done]')
     t.equal(sessions().length, 2, 'in a fresh session')
+  })
+
+  await t.test('a page without a token that is good asks for one, and keeps it for its tab', async t => {
+    const { url } = await startExample(t)
+    const page = await blankPage(t, browser)
+    const asked = () => page.waitForFunction("document.querySelector('#connection').textContent === 'waiting for a token'")
+    await page.goto(url)
+    await asked()
+    const enter = async (token: string): Promise<void> => {
+      await page.fill('input[name=token]', token)
+      await page.click('#login button')
+    }
+    await Promise.all([page.waitForResponse(response => response.status() === 401), enter('wrong')])
+    await asked()
+    await enter(TOKEN)
+    await connected(page)
+    t.notOk(await page.isVisible('#login'))
+    await page.reload()
+    await connected(page)
+    await page.evaluate("location.hash = 'token=wrong'")
+    await asked()
+    await page.evaluate(`location.hash = 'token=${TOKEN}'`)
+    await connected(page)
+    await callTool(page, 1)
+    await state(page, 'done')
+  })
+
+  await t.test('no ticket is to be had for a while: the page asks again, later each time', async t => {
+    const { url } = await startExample(t)
+    const page = await blankPage(t, browser)
+    const times: number[] = []
+    await page.route('**/sse/ticket', async route => {
+      times.push(performance.now())
+      await route.fulfill({ status: 503 })
+    }, { times: 3 })
+    await page.goto(`${url}/#token=${TOKEN}`)
+    await connected(page)
+    const [first = 0, second = 0, third = 0] = times
+    // A wait is between half and whole of 1 and 2 seconds.
+    t.ok(second - first >= 490, `${second - first}`)
+    t.ok(third - second >= 990, `${third - second}`)
+  })
+
+  await t.test('no URL, no log line and nothing that is kept but the tab shows the token', async t => {
+    const child = await startExample(t)
+    const proxy = await startProxy(t, child)
+    const page = await blankPage(t, browser)
+    const shown: string[] = []
+    page.on('request', request => {
+      const { authorization, ...headers } = request.headers()
+      shown.push(request.url(), JSON.stringify(headers), request.postData() ?? '')
+      if (authorization !== undefined) t.equal(authorization, `Bearer ${TOKEN}`)
+    })
+    page.on('console', message => shown.push(message.text()))
+    await page.goto(`${proxy.url}/#token=${TOKEN}`)
+    await connected(page)
+    t.equal(page.url(), `${proxy.url}/`, 'the address bar')
+    await callTool(page, 4)
+    await heard(page, '4…')
+    proxy.cut()
+    await state(page, 'done')
+    shown.push(JSON.stringify(await page.context().cookies()), JSON.stringify(await page.evaluate('({ ...localStorage })')), await page.content())
+    t.strictSame(await page.evaluate('({ ...sessionStorage })'), { token: TOKEN })
+    const requests = shown.filter(text => text.startsWith('http'))
+    t.ok(['/sse/ticket', '/sse?ticket=', '/messages?sessionId='].every(path => requests.some(url => url.includes(path))), 'it saw all that is sent')
+    t.strictSame(shown.filter(text => text.includes(TOKEN)), [])
+
+    const lines = child.output().trim().split('\n')
+    t.ok(lines.length > 10, 'the log of every request')
+    t.strictSame(lines.filter(line => line.includes(TOKEN)), [`${child.url}/#token=${TOKEN}`], 'printed once, and never logged')
   })
 })

@@ -1,6 +1,5 @@
 // The official clients, and the `eventsource` package, against the plugin on a real socket.
 import { once } from 'node:events'
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { Client as Client2, SSEClientTransport as Sse2, StreamableHTTPClientTransport as Http2, type VersionNegotiationMode } from '@modelcontextprotocol/client'
 import { Client as Client1 } from '@modelcontextprotocol/sdk/client/index.js'
 import { SSEClientTransport as Sse1 } from '@modelcontextprotocol/sdk/client/sse.js'
@@ -12,7 +11,7 @@ import type { McpOptions, ToolContext } from 'fastify-mcp-sse'
 import t, { type Test } from 'tap'
 import { z } from 'zod'
 import { createApp, listen, type RpcMessage, send, until, within } from './client.ts'
-import { gate } from './sockets.ts'
+import { gate, wire } from './sockets.ts'
 
 interface CallOptions {
   onprogress?: (progress: { message?: string }) => void
@@ -223,28 +222,6 @@ function offerMore (app: FastifyInstance): void {
 }
 
 const TOOLS = ['asks', 'echo', 'parked', 'steps']
-
-/** A wire that a test can cut. Only bytes go through, so nothing of HTTP is hidden or mended. */
-async function wire (t: Test, url: string): Promise<{ url: string, cut: () => void }> {
-  const sockets = new Set<Socket>()
-  const keep = (socket: Socket): Socket => {
-    sockets.add(socket)
-    return socket.on('error', () => {}).on('close', () => sockets.delete(socket))
-  }
-  const cut = (): void => sockets.forEach(socket => socket.destroy())
-  const server = createServer(inner => {
-    const outer = keep(connect(Number(new URL(url).port), '127.0.0.1'))
-    keep(inner).pipe(outer).pipe(inner)
-    inner.on('close', () => outer.destroy())
-    outer.on('close', () => inner.destroy())
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.after(() => {
-    cut()
-    server.close()
-  })
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, cut }
-}
 
 /** Connects a peer that is closed before the server is. */
 async function meet (t: Test, connectPeer: Connect, url: string): Promise<Peer> {

@@ -18,10 +18,12 @@ import { openPort, signIn2 } from './visitor.ts'
 type Progress = { progress: number, total?: number, message?: string }
 
 /** The official client, connected to an example. */
-async function connect (t: Test, { url }: Child, { path = '/mcp' } = {}): Promise<Client> {
+async function connect (t: Test, { url }: Child, { path = '/mcp', token = '' } = {}): Promise<Client> {
   const client = new Client({ name: 'test', version: '1.0.0' })
   t.teardown(() => client.close())
-  await client.connect(path.endsWith('/sse') ? new SSEClientTransport(new URL(path, url)) : new StreamableHTTPClientTransport(new URL(path, url)))
+  const Transport = path.endsWith('/sse') ? SSEClientTransport : StreamableHTTPClientTransport
+  const headers = { ...(token !== '' && { authorization: `Bearer ${token}` }) }
+  await client.connect(new Transport(new URL(path, url), { requestInit: { headers } }))
   return client
 }
 
@@ -278,9 +280,13 @@ t.test('existing-app answers as it did before, and serves a tool beside', async 
 t.test('the server of the browser example streams, and serves its page', async t => {
   const child = await startChild(t, 'examples/browser/page-server.ts')
   t.match(await send(child.url, '/'), { status: 200, text: /<script type="module" src="page.js">/ })
-  t.match(await send(child.url, '/page.js'), { status: 200, text: /new EventSource\('\/sse'\)/ })
+  t.match(await send(child.url, '/page.js'), { status: 200, text: /new EventSource\(url\)/ })
   t.match(await send(child.url, '/page-server.ts'), { status: 404 })
-  const client = await connect(t, child, { path: '/sse' })
+  await until(() => child.output().includes('#token='), 'the link')
+  const [, token = ''] = /^http:\/\/127\.0\.0\.1:\d+\/#token=([\w-]{32})$/m.exec(child.output()) ?? []
+  t.not(token, '', 'a token of this boot')
+  t.equal((await send(child.url, '/sse', { headers: { accept: 'text/event-stream' } })).status, 401)
+  const client = await connect(t, child, { path: '/sse', token })
   // Over SSE the official client drops progress that arrives in one packet with its result.
   const { told, result } = call(client, 'countdown', { from: 3, pause: 200 })
   t.equal(textOf(await within(result, 'the end of the countdown')), '3… 2… 1… zero')

@@ -1,9 +1,10 @@
-import { memoryStore, type ToolContext } from 'fastify-mcp-sse'
+import type { ToolContext } from 'fastify-mcp-sse'
 import t from 'tap'
 import { z } from 'zod'
 import { nameStream, readEventId, requestsOf } from '../lib/eras/event-id.ts'
-import type { LogLevel, Store } from '../lib/store/store.ts'
+import type { LogLevel } from '../lib/store/store.ts'
 import { Client, createApp, EventStream, listen, REVISIONS, type RpcMessage, send, SseClient, until } from './client.ts'
+import { laterStore } from './stores.ts'
 
 const LATEST = '2025-11-25'
 const LEVELS: LogLevel[] = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency']
@@ -517,53 +518,6 @@ t.test('what a hook of the host refuses keeps its status and becomes a JSON-RPC 
     t.match(reply, { status, messages: [{ error: { message, data: { code } } }] }, String(index))
   }
 })
-
-/** A store as it would be behind a socket: every answer comes later, and what it gives is a copy. */
-function laterStore (): Store {
-  const later = async <T>(value: T): Promise<Awaited<T>> => {
-    await new Promise(resolve => setImmediate(resolve))
-    return structuredClone(await value)
-  }
-  return {
-    open (limits) {
-      const opened = memoryStore().open(limits)
-      const { sessions, events, tickets } = opened
-      const records = new Map<string, Awaited<ReturnType<typeof sessions.get>>>()
-      return {
-        ...opened,
-        sessions: {
-          get size () { return sessions.size },
-          create (record, maxPerPrincipal) {
-            records.set(record.id, structuredClone(record))
-            return later(sessions.create(record, maxPerPrincipal))
-          },
-          async get (id) { return await later(sessions.get(id)) && later(records.get(id)) },
-          async update (record, change) {
-            const kept = await later(records.get(record.id) ?? record)
-            change(kept)
-            records.set(record.id, kept)
-            Object.assign(record, structuredClone(kept))
-          },
-          touch: record => later(sessions.touch(record)),
-          delete: id => later(sessions.delete(id))
-        },
-        events: {
-          append: (session, event) => events.append(session, event),
-          hold: (session, stream) => events.hold(session, stream),
-          release: (session, stream) => events.release(session, stream),
-          finish: (session, stream) => events.finish(session, stream),
-          after: (session, stream, seq) => later(events.after(session, stream, seq)),
-          takeOver: (session, stream) => later(events.takeOver(session, stream)),
-          drop: session => events.drop(session)
-        },
-        tickets: {
-          issue: (record, maxPerOwner) => later(tickets.issue(record, maxPerOwner)),
-          take: hash => later(tickets.take(hash))
-        }
-      }
-    }
-  }
-}
 
 t.test('a store that answers later serves the same', async t => {
   const app = await createApp(t, { store: laterStore() })

@@ -78,6 +78,7 @@ function clean (text: string): string {
 function normalize (text: string): string {
   return clean(text)
     .replace(/(sessionId=|mcp-session-id: |id: )[\w-]{24}/g, '$1SESSION')
+    .replace(/(ticket(?:":"|=))[\w-]{32}/g, '$1TICKET')
     .replace(/\b[0-9a-f]{8}[0-9a-z]+((?:\.[is][\w-]+)?_\d)/g, 'STREAM$1')
     .replace(/^date: .*$/gim, 'date: DATE')
     .replace(/request req-\w+/g, 'request REQUEST')

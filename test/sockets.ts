@@ -1,7 +1,7 @@
 // What the streaming tests share: every transport in one shape, doors that a test opens, and a server that is plain node:http.
 import { once } from 'node:events'
 import { createServer } from 'node:http'
-import { type AddressInfo, Socket } from 'node:net'
+import { type AddressInfo, connect as connectSocket, createServer as createRelay, Socket } from 'node:net'
 import type { FastifyInstance, FastifyServerOptions } from 'fastify'
 import type { McpOptions } from 'fastify-mcp-sse'
 import type { Test } from 'tap'
@@ -183,6 +183,28 @@ export async function rawServer (t: Test, frame: string, path?: string) {
     written: () => written,
     output: (): Output => ({ written, held: written - leftFor(sockets[0] as Socket) })
   }
+}
+
+/** A wire that a test can cut. Only bytes go through, so nothing of HTTP is hidden or mended. */
+export async function wire (t: Test, url: string): Promise<{ url: string, cut: () => void }> {
+  const sockets = new Set<Socket>()
+  const keep = (socket: Socket): Socket => {
+    sockets.add(socket)
+    return socket.on('error', () => {}).on('close', () => sockets.delete(socket))
+  }
+  const cut = (): void => sockets.forEach(socket => socket.destroy())
+  const server = createRelay(inner => {
+    const outer = keep(connectSocket(Number(new URL(url).port), '127.0.0.1'))
+    keep(inner).pipe(outer).pipe(inner)
+    inner.on('close', () => outer.destroy())
+    outer.on('close', () => inner.destroy())
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => {
+    cut()
+    server.close()
+  })
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, cut }
 }
 
 /**

@@ -1,4 +1,4 @@
-import type { OpenStore, SessionRecord, Store, StoreLimits } from 'fastify-mcp-sse'
+import type { OpenStore, SessionRecord, Store, StoreLimits, TicketRecord } from 'fastify-mcp-sse'
 import type { Test } from 'tap'
 
 export interface StoreUnderTest {
@@ -14,6 +14,10 @@ const LIMITS: StoreLimits = { server: 'a', idle: 1_000, max: 3, replay: { events
 
 function record (id: string, extra: Partial<SessionRecord> = {}): SessionRecord {
   return { id, principal: null, transport: 'streamable-http', revision: '2025-11-25', initialized: true, capabilities: {}, logLevel: null, subscriptions: [], ticket: null, home: null, ...extra }
+}
+
+function unused (hash: string, owner: string | null = null): TicketRecord {
+  return { hash, owner, principal: owner === null ? null : { id: owner, issuer: 'https://login.example', scopes: ['a'] } }
 }
 
 /** What every store must do, whatever it is made of: the contract of `Store`. */
@@ -212,5 +216,85 @@ export function storeSuite (t: Test, { create, advance, lag }: StoreUnderTest): 
     t.equal(await events.after('a', 'unread', 0), undefined)
     t.match(await events.after('a', 'here', 2), { isComplete: true, frames: frames('here', 3, 5) })
     t.strictSame(fill(store, 'a', 'here', 6, 7), [true, true], 'and what it held is free')
+  })
+
+  check('a ticket is given once, with everything that was kept', async (t, { tickets }) => {
+    const [mine, nobodys] = [unused('a', 'https://login.example\nme'), unused('b')]
+    t.equal(await tickets.issue(mine, 100), 'created')
+    t.equal(await tickets.issue(nobodys, 100), 'created')
+    for (const hash of ['', 'A', 'c', '__proto__', 'constructor']) t.equal(await tickets.take(hash), undefined, JSON.stringify(hash))
+    t.strictSame(await tickets.take('a'), mine)
+    t.equal(await tickets.take('a'), undefined)
+    t.strictSame(await tickets.take('b'), nobodys, 'the others are still there')
+    t.equal(await tickets.issue(unused('__proto__', '__proto__'), 1), 'created')
+    t.strictSame(await tickets.take('__proto__'), unused('__proto__', '__proto__'), 'a hash may be any text')
+  })
+
+  check('of many who bring one ticket at once the first alone gets it', async (t, { tickets }) => {
+    await tickets.issue(unused('a'), 100)
+    const given = await Promise.all(Array.from({ length: 10 }, () => tickets.take('a')))
+    t.equal(given.filter(record => record !== undefined).length, 1)
+  })
+
+  check('a ticket is good for its time, and not longer', async (t, { tickets }) => {
+    await tickets.issue(unused('early'), 100)
+    await tickets.issue(unused('late'), 100)
+    await advance(700)
+    t.ok(await tickets.take('early'))
+    await advance(400)
+    t.equal(await tickets.take('late'), undefined)
+  })
+
+  check('no owner has more unused tickets than may be, and a used or expired one makes room', async (t, { tickets }) => {
+    t.equal(await tickets.issue(unused('a', 'me'), 2), 'created')
+    await advance(600)
+    t.equal(await tickets.issue(unused('b', 'me'), 2), 'created')
+    t.equal(await tickets.issue(unused('c', 'me'), 2), 'quota')
+    t.equal(await tickets.take('c'), undefined, 'what was refused is not there')
+    t.equal(await tickets.issue(unused('d', 'you'), 2), 'created', 'another is not kept out')
+    await tickets.take('b')
+    t.equal(await tickets.issue(unused('e', 'me'), 2), 'created', 'use makes room')
+    t.equal(await tickets.issue(unused('f', 'me'), 2), 'quota')
+    await advance(500)
+    t.equal(await tickets.issue(unused('f', 'me'), 2), 'created', 'and so does time')
+    t.equal(await tickets.issue(unused('g', 'me'), 2), 'quota')
+  }, { tickets: { ttl: 1_000, max: 100 } })
+
+  check('tickets of nobody are not counted, and no owner is mistaken for nobody', async (t, { tickets }) => {
+    for (const hash of ['a', 'b']) t.equal(await tickets.issue(unused(hash), 1), 'created')
+    t.equal(await tickets.issue(unused('c', 'null'), 1), 'created')
+    t.equal(await tickets.issue(unused('d', 'null'), 1), 'quota')
+  }, { tickets: { ttl: 1_000, max: 100 } })
+
+  check('no more unused tickets are kept than may be, and a used or expired one makes room', async (t, { tickets }) => {
+    for (const hash of ['a', 'b', 'c']) t.equal(await tickets.issue(unused(hash, hash), 100), 'created')
+    t.equal(await tickets.issue(unused('d'), 100), 'full')
+    t.equal(await tickets.issue(unused('d', 'a'), 1), 'quota', 'whose fault it is comes first')
+    t.equal(await tickets.take('d'), undefined)
+    await tickets.take('b')
+    t.equal(await tickets.issue(unused('d'), 100), 'created')
+    t.equal(await tickets.issue(unused('e'), 100), 'full')
+    await advance(1_100)
+    for (const hash of ['e', 'f', 'g']) t.equal(await tickets.issue(unused(hash), 100), 'created')
+    t.equal(await tickets.issue(unused('h'), 100), 'full')
+  })
+
+  check('servers that open one store do not share tickets', async t => {
+    const shared = create()
+    const [one, two] = [shared.open(LIMITS), shared.open(LIMITS)]
+    await one.tickets.issue(unused('a'), 100)
+    t.equal(await two.tickets.take('a'), undefined)
+    t.ok(await one.tickets.take('a'))
+    await one.close()
+    await two.close()
+  })
+
+  check('a session is found with its ticket, also one that it got later', async (t, { sessions }) => {
+    const first = record('a', { principal: 'me', ticket: { hash: 'first', principal: { id: 'me', scopes: ['a'] } } })
+    await sessions.create(first, 100)
+    t.strictSame(await sessions.get('a'), first)
+    const found = await sessions.get('a') ?? record('lost')
+    await sessions.update(found, record => { record.ticket = { hash: 'second', principal: { id: 'me' } } })
+    t.strictSame((await sessions.get('a'))?.ticket, { hash: 'second', principal: { id: 'me' } })
   })
 }

@@ -79,6 +79,17 @@ t.test('a session of the memory store expires with its events, and a closed stor
   t.equal(await sessions.get('a'), undefined, 'but what is over is over')
 })
 
+t.test('a ticket of the memory store expires to the millisecond', async t => {
+  const { tickets, close } = memoryStore().open(LIMITS)
+  t.equal(await tickets.issue({ hash: 'a', owner: 'me', principal: { id: 'me' } }, 1), 'created')
+  mock.timers.tick(LIMITS.tickets.ttl - 1)
+  t.equal(await tickets.issue({ hash: 'b', owner: 'me', principal: { id: 'me' } }, 1), 'quota', 'to the last millisecond')
+  mock.timers.tick(1)
+  t.equal(await tickets.take('a'), undefined, 'and not one longer')
+  t.equal(await tickets.issue({ hash: 'b', owner: 'me', principal: { id: 'me' } }, 1), 'created')
+  await close()
+})
+
 t.test('`whenReady` goes on in the same tick when the value is there', async t => {
   const seen: unknown[] = []
   whenReady(1, value => seen.push(value))

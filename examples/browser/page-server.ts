@@ -1,4 +1,6 @@
-// A page that watches a tool over a native EventSource: open http://127.0.0.1:3000. Kill this server and start it again: the page carries on.
+// A page that watches a tool over a native EventSource, behind a token: open the link that this prints.
+// Set MCP_TOKEN, kill this server and start it again: the page carries on.
+import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import fastifyStatic from '@fastify/static'
@@ -7,9 +9,11 @@ import Fastify from 'fastify'
 import mcp from 'fastify-mcp-sse'
 import { z } from 'zod'
 
+const token = process.env.MCP_TOKEN ?? randomBytes(24).toString('base64url')
+
 const app = Fastify({ logger: true })
 await app.register(fastifyStatic, { root: join(import.meta.dirname, 'public') })
-await app.register(mcp, { name: 'countdown', version: '1.0.0' })
+await app.register(mcp, { name: 'countdown', version: '1.0.0', auth: { tokens: [{ token, principal: 'page' }] } })
 
 app.mcp.tool('countdown', {
   description: 'Counts down to zero.',
@@ -26,5 +30,7 @@ app.mcp.tool('countdown', {
   yield 'zero'
 })
 
-await app.listen({ host: '127.0.0.1', port: Number(process.env.PORT ?? 3000) })
+const url = await app.listen({ host: '127.0.0.1', port: Number(process.env.PORT ?? 3000) })
+// What follows the # is never sent to a server, and this line is no line of the log.
+console.log(`${url}/#token=${token}`)
 closeWithGrace({ delay: 10_000, logger: app.log }, async () => { await app.close() })

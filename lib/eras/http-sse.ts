@@ -51,13 +51,14 @@ export class HttpSse {
     return whenReady(known, session => {
       if (session === undefined || position === undefined) return this.#open(facts, endpointOf, exchange)
       const greeting = encode({ event: 'endpoint', data: endpointOf(session.id) })
-      return whenReady(this.#resume(session, position, greeting, facts.request), stream => {
+      const resumed = whenReady(this.#bind(session, facts.admission), () => this.#resume(session, position, greeting, facts.request))
+      return whenReady(resumed, stream => {
         // More was lost than can be told, and a new session tells that.
         if (stream === undefined) {
           this.#sessions.expire(session.id)
           return this.#open(facts, endpointOf, exchange)
         }
-        return whenReady(this.#bind(session, facts.admission), () => exchange.stream(stream))
+        exchange.stream(stream)
       })
     })
   }

@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { errorCodes } from '../errors.ts'
+import { atLimit, errorCodes } from '../errors.ts'
 import type { Principal } from '../http/auth.ts'
 import { ownerOf } from '../protocol/owner.ts'
 import { type Awaitable, type OpenStore, type UsedTicket, whenReady } from '../store/store.ts'
@@ -40,8 +40,8 @@ export class TicketOffice {
     const ticket = randomBytes(TICKET_BYTES).toString('base64url')
     const record = { hash: hash(ticket), principal, owner: ownerOf(principal) }
     return whenReady(tickets.issue(record, maxPerPrincipal), issued => {
-      if (issued === 'quota') throw new errorCodes.FST_MCP_QUOTA_EXCEEDED(maxPerPrincipal, 'tickets')
-      if (issued === 'full') throw new errorCodes.FST_MCP_TICKETS_FULL()
+      if (issued === 'quota') throw atLimit('tickets.maxPerPrincipal', new errorCodes.FST_MCP_QUOTA_EXCEEDED(maxPerPrincipal, 'tickets'))
+      if (issued === 'full') throw atLimit('tickets.max', new errorCodes.FST_MCP_TICKETS_FULL())
       return ticket
     })
   }

@@ -125,8 +125,9 @@ export function registerRoutes (scope: FastifyInstance, options: RoutesOptions):
   route(sse, 'http+sse', {
     GET: (request, reply) => httpSse.get(facts(request), endpointOf(request, scope.prefix, sse, messages), stream(request, reply))
   }, options.authenticateStream)
-  route(`${sse}/ticket`, 'http+sse', {
-    POST: (request, reply) => issueTicket(tickets, request, reply)
+  const ticket = `${sse.replace(/\/$/, '')}/ticket`
+  route(ticket, 'http+sse', {
+    POST: (request, reply) => issueTicket(tickets, request, reply, baseOf(request, scope.prefix, ticket) + sse)
   })
   route(messages, 'http+sse', {
     POST: (request, reply) => {
@@ -214,10 +215,15 @@ function factsOf (request: FastifyRequest, maxLength: number): Facts {
   }
 }
 
-/** The path of the POST as the client sees it, whatever prefix or rewriting lies between. */
+/** Where a client of this stream posts, as it sees it. */
 function endpointOf (request: FastifyRequest, prefix: string, sse: string, messages: string) {
-  const path = request.originalUrl.replace(/\/?(?:\?.*)?$/, '')
-  // The router may not care for case.
-  const base = path.toLowerCase().endsWith(sse.toLowerCase()) ? path.slice(0, -sse.length) : prefix
+  const base = baseOf(request, prefix, sse)
   return (sessionId: string): string => `${base}${messages}?sessionId=${sessionId}`
+}
+
+/** What the client sees before a path of ours, whatever prefix or rewriting lies between. */
+function baseOf ({ originalUrl }: FastifyRequest, prefix: string, path: string): string {
+  const seen = originalUrl.replace(/\/?(?:\?.*)?$/, '')
+  // The router may not care for case.
+  return seen.toLowerCase().endsWith(path.toLowerCase()) ? seen.slice(0, -path.length) : prefix
 }

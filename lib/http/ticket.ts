@@ -25,12 +25,11 @@ export function withTickets (authenticate: Authenticate, office: TicketOffice): 
   }
 }
 
-/** Answers the POST for a ticket: the ticket, the URL that takes it, and for how many milliseconds. */
-export function issueTicket (office: TicketOffice, request: FastifyRequest, reply: FastifyReply): Awaitable<void> {
+/** Answers the POST for a ticket: the ticket, the URL that takes it, and for how many milliseconds. `path`: of the stream, as the client sees it. */
+export function issueTicket (office: TicketOffice, request: FastifyRequest, reply: FastifyReply, path: string): Awaitable<void> {
   if (!readAccept(request.headers.accept).json) throw new errorCodes.FST_MCP_NOT_ACCEPTABLE('application/json')
-  const url = request.originalUrl.replace(/\/ticket\/?(?:\?.*)?$/i, '')
   return whenReady(office.issue(request.mcp?.principal ?? null), ticket => {
-    reply.header('cache-control', 'no-store').send({ ticket, url: `${url}?ticket=${ticket}`, ttl: office.ttl })
+    reply.header('cache-control', 'no-store').send({ ticket, url: `${path}?ticket=${ticket}`, ttl: office.ttl })
   })
 }
 

@@ -4,7 +4,7 @@ import { takeLimit, toRpcError } from '../errors.ts'
 /** The options whose limits refuse; `tool.rateLimit` is `rateLimit` in the definition of a tool. */
 export type LimitName =
   | 'sessions.max' | 'sessions.maxPerPrincipal' | 'streams.max' | 'streams.maxPerPrincipal' | 'streams.buffer'
-  | 'limits.calls' | 'limits.callsPerSession' | 'limits.callsPerPrincipal' | 'ask.max' | 'ask.maxPerPrincipal'
+  | 'tickets.max' | 'tickets.maxPerPrincipal' | 'limits.calls' | 'limits.callsPerSession' | 'limits.callsPerPrincipal' | 'ask.max' | 'ask.maxPerPrincipal'
   | 'subscriptions.maxPerPrincipal' | 'subscriptions.uris' | 'rateLimit.max' | 'rateLimit.maxPerAddress' | 'tool.rateLimit'
   | 'limits.body' | 'limits.batch' | 'limits.depth' | 'limits.values' | 'limits.id' | 'limits.header'
 

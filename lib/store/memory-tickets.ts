@@ -4,7 +4,8 @@ import type { Created, StoreLimits, TicketRecord, Tickets } from './store.ts'
 export class MemoryTickets implements Tickets {
   /** All live equally long, so the first to come is the first to go. */
   readonly #tickets = new Map<string, { record: TicketRecord, expires: number }>()
-  readonly #owners = new Map<string | null, number>()
+  /** The hashes of each owner; nobody is none. */
+  readonly #owned = new Map<string | null, Set<string>>()
   readonly #limits: StoreLimits['tickets']
 
   constructor (limits: StoreLimits['tickets']) {
@@ -14,12 +15,12 @@ export class MemoryTickets implements Tickets {
   issue (record: TicketRecord, maxPerOwner: number): Created {
     const now = Date.now()
     this.sweep(now)
-    const { owner } = record
-    const ofOwner = this.#owners.get(owner) ?? 0
-    if (owner !== null && ofOwner >= maxPerOwner) return 'quota'
+    const { hash, owner } = record
+    const owned = this.#owned.get(owner) ?? new Set()
+    if (owned.size >= maxPerOwner) return 'quota'
     if (this.#tickets.size >= this.#limits.max) return 'full'
-    this.#tickets.set(record.hash, { record, expires: now + this.#limits.ttl })
-    this.#owners.set(owner, ofOwner + 1)
+    this.#tickets.set(hash, { record, expires: now + this.#limits.ttl })
+    if (owner !== null) this.#owned.set(owner, owned.add(hash))
     return 'created'
   }
 
@@ -32,9 +33,8 @@ export class MemoryTickets implements Tickets {
 
   #drop ({ hash, owner }: TicketRecord): void {
     this.#tickets.delete(hash)
-    const left = (this.#owners.get(owner) ?? 0) - 1
-    if (left > 0) this.#owners.set(owner, left)
-    else this.#owners.delete(owner)
+    const owned = this.#owned.get(owner)
+    if (owned?.delete(hash) === true && owned.size === 0) this.#owned.delete(owner)
   }
 
   sweep (now: number): void {
