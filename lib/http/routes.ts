@@ -196,7 +196,8 @@ function sessionInQuery ({ query }: FastifyRequest): string | undefined {
 
 /** The path of the POST as the client sees it, whatever prefix or rewriting lies between. */
 function endpointOf (request: FastifyRequest, prefix: string, sse: string, messages: string) {
-  const path = request.originalUrl.replace(/\/?(?:\?.*)?$/, '')
+  // Whoever takes the request for one to a proxy names a host too (RFC 9112, section 3.2.2), which would be anybody's word.
+  const path = request.originalUrl.replace(/^https?:\/\/[^/?]*/i, '').replace(/\/?(?:\?.*)?$/, '')
   // The router may not care for case.
   const base = path.toLowerCase().endsWith(sse.toLowerCase()) ? path.slice(0, -sse.length) : prefix
   return (sessionId: string): string => `${base}${messages}?sessionId=${sessionId}`
