@@ -1,6 +1,7 @@
 // What is wrong with an answer, whatever was asked.
 import { createParser } from 'eventsource-parser'
 import { errorCodes, toRpcError, toStatus } from '../../lib/errors.ts'
+import { LIMITS } from './hostile.ts'
 import type { RawResponse, Talk } from './raw-socket.ts'
 import { type FuzzRequest, PATHS } from './spoiled.ts'
 import { SECRET } from './subjects.ts'
@@ -11,6 +12,8 @@ const ROUTED = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'])
 const FAILING_TOKEN = /^bearer +(?:boom|shapeless)$/i
 /** The statuses that a server may give when it is full, and what a handler of the test throws. */
 export const DOCUMENTED = new Set(['FST_MCP_SESSIONS_FULL', 'FST_MCP_STREAMS_FULL', 'FST_MCP_CALLS_FULL', 'FST_MCP_AUTH_UNAVAILABLE'])
+// Somewhat below Node's 16 KiB.
+const LONGEST_HEADERS = 15_000
 const OWN_CODES = new Set([-7, -8])
 const constructors = new Map(Object.entries(errorCodes))
 
@@ -105,12 +108,17 @@ function codeOf (parsed: unknown): string {
   return isFields(error) && isFields(error.data) ? String(error.data.code) : 'without a code'
 }
 
+/** A connection is closed on what is too long, and what is still on its way then can cost the client the answer. */
+function isTooLong ({ headers, body = '' }: FuzzRequest): boolean {
+  return Buffer.byteLength(body) > LIMITS.body || headers.reduce((sum, [name, value]) => sum + name.length + value.length, 0) > LONGEST_HEADERS
+}
+
 /** What is wrong, in words; undefined when nothing is. */
 export function judge (request: FuzzRequest, { responses, isLate }: Talk, isStateless: boolean): string | undefined {
   const wrong = responses.map(response => wrongResponse(response, request, isStateless)).find(what => what !== undefined)
   if (wrong !== undefined) return wrong
   if (isLate) return 'no end'
   // A GET may be taken over by another, with the connection that both came on.
-  const isDue = SOUND.includes(request.shape) && request.ending === 'read' && request.method !== 'GET'
+  const isDue = SOUND.includes(request.shape) && request.ending === 'read' && request.method !== 'GET' && !isTooLong(request)
   return isDue && responses.length === 0 ? 'no answer' : undefined
 }
