@@ -92,6 +92,16 @@ t.test('what a client says of its capabilities is kept as far as `limits.capabil
   await sse.close()
 })
 
+t.test('the endpoint of HTTP+SSE names no host, also when the request does', async t => {
+  const app = await createApp(t, { prefix: '/p' })
+  const base = await listen(app)
+  for (const target of ['/p/sse', 'http://evil.example/p/sse', 'HTTPS://evil.example:1/p/sse?a=http://b']) {
+    const deaf = await DeafClient.ask(base, target)
+    t.match(await deaf.readTo('\n\n'), /^data: \/p\/messages\?sessionId=[\w-]+$/m, target)
+    deaf.close()
+  }
+})
+
 t.test('a hundred thousand wrong items are answered with ten', async t => {
   const app = await createApp(t, { sessions: false, limits: { values: 200_000 } })
   const base = await listen(app)

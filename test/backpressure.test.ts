@@ -29,6 +29,20 @@ const sizes = new Map([['1 B', 1], ['100 B', 100], ['16 KiB', 16_384], ['64 KiB'
 const frameOf = (progress: number, message: string): string =>
   `event: message\ndata: {"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1,"progress":${progress},"message":"${message}"}}\n\n`
 
+for (const transport of TRANSPORTS) {
+  t.test(`on ${transport} a buffer smaller than what leaves in one tick does not stop a tool whose client reads`, async t => {
+    const { app, peer } = await serve(t, transport, { streams: { buffer: JOINED / 4 } })
+    app.mcp.tool('flood', { collect: false }, async function * () {
+      for (let count = 0; count < 100; count++) yield 'x'.repeat(500)
+      return 'done'
+    })
+    const call = await (await peer()).start('flood', {}, 't')
+    t.match(await call.answer(), { result: { content: [{ text: 'done' }] } })
+    t.equal(call.stream.messages.filter(({ method }) => method === 'notifications/progress').length, 100)
+    await call.stream.close()
+  })
+}
+
 for (const [name, size] of sizes) {
   const message = 'x'.repeat(size)
   let raw = { written: 0, held: 0 }

@@ -51,11 +51,14 @@ const session: Come = async ({ url }) => {
   await subscribeTo(client, 'a:1')
   return client
 }
+const ticket: Come = ({ url }) => send(url, '/sse/ticket', { method: 'POST', ...AS })
 
 /** `first` is within the limit, `then` is beyond it. */
 const limits: [limit: LimitName, code: string, options: McpOptions, first: Come, then: Come, principal?: null][] = [
   ['sessions.max', 'FST_MCP_SESSIONS_FULL', { sessions: { max: 1 } }, post(HELLO), post(HELLO)],
   ['sessions.maxPerPrincipal', 'FST_MCP_QUOTA_EXCEEDED', { sessions: { maxPerPrincipal: 1 } }, post(HELLO), post(HELLO)],
+  ['tickets.max', 'FST_MCP_TICKETS_FULL', { tickets: { max: 1 } }, ticket, ticket],
+  ['tickets.maxPerPrincipal', 'FST_MCP_QUOTA_EXCEEDED', { tickets: { maxPerPrincipal: 1 } }, ticket, ticket],
   ['streams.max', 'FST_MCP_STREAMS_FULL', { streams: { max: 1 } }, ({ url }) => SseClient.connect(url, AS), ({ url }) => send(url, '/sse', AS)],
   ['streams.maxPerPrincipal', 'FST_MCP_QUOTA_EXCEEDED', { streams: { maxPerPrincipal: 1 } }, ({ url }) => SseClient.connect(url, AS), ({ url }) => send(url, '/sse', AS)],
   ['streams.buffer', 'FST_MCP_SUBSCRIPTIONS_FULL', { streams: { buffer: 3 } }, session, async ({ url }) => subscribeTo(await Client.connect(url, AS), 'a:1', 'a:2')],

@@ -1,11 +1,15 @@
 // How often clients may come, and how slowly.
 import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import rateLimit from '@fastify/rate-limit'
 import Fastify, { type FastifyInstance } from 'fastify'
 import mcp, { type McpOptions } from 'fastify-mcp-sse'
 import t, { type Test } from 'tap'
 import { Client, createApp, EventStream, listen, type Reply, send, SseClient, StatelessClient, until, within } from './client.ts'
+import { DeafClient } from './sockets.ts'
 
 const auth = { tokens: [{ token: 'ada', principal: 'ada' }, { token: 'bob', principal: 'bob' }] }
 const as = (token: string) => ({ headers: { authorization: `Bearer ${token}` } })
@@ -72,6 +76,20 @@ t.test('without `trustProxy` nobody can take another address', async t => {
   const come = (ip: string) => send(app, '/mcp', { method: 'POST', headers: { accept: 'application/json', 'x-forwarded-for': ip }, body: PING })
   t.equal((await come('192.0.2.1')).status, 400)
   limited(t, await come('192.0.2.2'), 'address', 1)
+})
+
+t.test('clients of a local socket, which have no address, are counted together', async t => {
+  const folder = await mkdtemp(join(tmpdir(), 'mcp-'))
+  t.after(() => rm(folder, { recursive: true, force: true }))
+  const app = await createApp(t, { auth: false, rateLimit: { max: 2, timeWindow: MINUTE } })
+  const path = join(folder, 'socket')
+  await app.listen({ path })
+  const statuses = []
+  for (let count = 0; count < 3; count++) {
+    const client = await DeafClient.ask(path, '/mcp', { method: 'POST', body: PING })
+    statuses.push((await client.readAll()).split(' ')[1])
+  }
+  t.strictSame(statuses, ['400', '400', '429'])
 })
 
 t.test('a tool has a limit of its own in every era, checked before it runs and told with the id of the request', async t => {

@@ -123,7 +123,9 @@ function messagesOf (inbound: Posted): readonly Message[] {
 
 /** Networks, not addresses, of IPv6; an IPv4 address in the clothes of IPv6 is itself. */
 function addressOf ({ ip }: FastifyRequest): string {
-  return normalizeIP(ip, IPV6_SUBNET)
+  // A local socket has no address, nor has a connection that is gone: Fastify's type does not say so.
+  const known: string | undefined = ip
+  return normalizeIP(known ?? '', IPV6_SUBNET)
 }
 
 type Counted = Awaited<ReturnType<ReturnType<FastifyInstance['createRateLimit']>>>

@@ -92,6 +92,12 @@ export class SseStream extends Readable {
     const chunk = this.#queue
     this.#queue = ''
     this.push(chunk)
+    // To a client that keeps up it is handed on at once, past `read`.
+    this.#makeRoom()
+  }
+
+  #makeRoom (): void {
+    if (this.#waiting !== null && !this.#full) this.#settle(true)
   }
 
   #settle (open: boolean): void {
@@ -107,7 +113,7 @@ export class SseStream extends Readable {
     const chunk: unknown = super.read(size)
     if (chunk !== null) {
       this.stalled = 0
-      if (this.#waiting !== null && !this.#full) this.#settle(true)
+      this.#makeRoom()
     }
     return chunk
   }
