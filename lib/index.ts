@@ -43,24 +43,27 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
 
   const isListed = createOrigins(origins)
 
-  app.register(async scope => registerRoutes(scope, {
-    config: await useHeaders(scope, { helmet, requireHttps, isCrossOrigin: origins.length > 0 }),
-    cors: origins.length === 0 ? null : useCors(scope, { isListed, maxAge: options.cors.maxAge }),
-    paths,
-    limits,
-    openAfter: streams.openAfter,
-    guard: createGuard({ loopbackOnly: auth === undefined, authenticated: Boolean(auth), hosts, isListed, requireHttps }),
-    authenticate: withScopes(createAuthenticate(auth), scopes),
-    challenge: createChallenge({ metadata: metadata?.url, scopes: (auth || {}).scopes ?? [] }),
-    rates: await createRates(scope, { rateLimit, hasPrincipals: Boolean(auth), tools: server.tools, name: scope.prefix + paths.mcp }),
-    responses,
-    pool,
-    stateless,
-    streamable,
-    httpSse,
-    sessions
-  }), { prefix })
-  if (metadata !== null) app.register(async scope => registerMetadata(scope, metadata))
+  app.register(async shared => {
+    const config = await useHeaders(shared, { helmet, requireHttps, isCrossOrigin: origins.length > 0 })
+    if (metadata !== null) registerMetadata(shared, metadata, config)
+    shared.register(async scope => registerRoutes(scope, {
+      config,
+      cors: origins.length === 0 ? null : useCors(scope, { isListed, maxAge: options.cors.maxAge }),
+      paths,
+      limits,
+      openAfter: streams.openAfter,
+      guard: createGuard({ loopbackOnly: auth === undefined, authenticated: Boolean(auth), hosts, isListed, requireHttps }),
+      authenticate: withScopes(createAuthenticate(auth), scopes),
+      challenge: createChallenge({ metadata: metadata?.url, scopes: (auth || {}).scopes ?? [] }),
+      rates: await createRates(scope, { rateLimit, hasPrincipals: Boolean(auth), tools: server.tools, name: scope.prefix + paths.mcp }),
+      responses,
+      pool,
+      stateless,
+      streamable,
+      httpSse,
+      sessions
+    }), { prefix })
+  })
 
   app.addHook('preClose', () => closeServer({ ...server, responses, freshSockets }))
 }
