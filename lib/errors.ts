@@ -57,6 +57,7 @@ const catalogue = {
   FST_MCP_PARSE: ['The body is not valid JSON', 400, PARSE],
   FST_MCP_TOO_DEEP: ['The body nests deeper than %s levels', 400, INVALID_REQUEST],
   FST_MCP_TOO_MANY_VALUES: ['The body holds more than %s values', 400, INVALID_REQUEST],
+  FST_MCP_TOO_MANY_KEYS: ['The body holds more than %s keys', 400, INVALID_REQUEST],
   FST_MCP_KEY_FORBIDDEN: ['The body holds a key that could pollute a prototype', 400, INVALID_REQUEST],
   FST_MCP_MESSAGE_INVALID: ['Not a JSON-RPC 2.0 message: %s', 400, INVALID_REQUEST],
   FST_MCP_ID_INVALID: ['A request id is a string of at most %s characters or a safe integer', 400, INVALID_REQUEST],
