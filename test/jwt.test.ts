@@ -64,6 +64,9 @@ t.test('each check of the claims says yes and no', async t => {
     'not yet valid': { nbf: seconds(10) },
     'an nbf that is text': { nbf: 'now' },
     'an nbf that is null': { nbf: null },
+    'bound to a DPoP key': { cnf: { jkt: '0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I' } },
+    'bound to a certificate': { cnf: { 'x5t#S256': 'bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2' } },
+    'bound to nothing': { cnf: null },
     'no subject': { sub: undefined },
     'an empty subject': { sub: '' },
     'a subject that is a number': { sub: 1 }
