@@ -203,6 +203,7 @@ t.test('wrong options are refused at once, and no key is shown', async t => {
     [{ ...base, key: pair.publicKey, algorithms: ['ES256', 'RS256'] }, /do not go with `jwt\.key`: RS256/],
     [{ ...options, algorithms: [] }, /`jwt\.algorithms`/],
     [{ ...options, algorithms: ['none'] }, /`jwt\.algorithms\.0` .+ got "none"/],
+    [{ ...options, maxStale: -1 }, /`jwt\.maxStale` .+ got -1/],
     [{ ...options, clockTolerance: -1 }, /`jwt\.clockTolerance` .+ got -1/],
     [{ ...options, scopes: 'read' }, /`jwt\.scopes` must be a function, got "read"/],
     [{ ...base, issuer: 'http://issuer.example' }, /`jwt\.issuer` must be an https URL/],
@@ -363,6 +364,28 @@ t.test('an outage refuses nobody whose key is known, and nobody for good', async
   await verify(good)
   await sleep(100)
   t.match(await verify(fresh), { id: 'ada' }, 'and back')
+})
+
+t.test('an outage that lasts ends with the keys: nobody could know whether one was withdrawn', async t => {
+  const issuer = await Issuer.start(t)
+  const lasting = { cacheMaxAge: 50, cooldown: 20 }
+  const patient = remote(issuer, lasting)
+  const strict = remote(issuer, { ...lasting, maxStale: 0 })
+  const short = remote(issuer, { ...lasting, maxStale: 1_000 })
+  const good = await issuer.token()
+  for (const verify of [patient, strict, short]) t.match(await verify(good), { id: 'ada' })
+  await sleep(60)
+  t.match(await strict(good), { id: 'ada' }, 'keys that are only due are fetched')
+  issuer.broken = json('down', 503)
+  await sleep(60)
+  for (const verify of [patient, short]) t.match(await verify(good), { id: 'ada' })
+  await t.rejects(strict(good), UNAVAILABLE)
+  await sleep(1_000)
+  t.match(await patient(good), { id: 'ada' }, 'by default for a day')
+  for (const verify of [strict, short]) await t.rejects(verify(good), { ...UNAVAILABLE, cause: { message: /answered 503/ } })
+  issuer.broken = undefined
+  await sleep(30)
+  for (const verify of [patient, strict, short]) t.match(await verify(good), { id: 'ada' }, 'and back')
 })
 
 t.test('without a key an outage is no wrong token', async t => {
