@@ -443,6 +443,27 @@ t.test('what an issuer may answer that is of no use', async t => {
   await t.rejects(remote(untrusted)(await untrusted.token()), { cause: { message: /metadata of another issuer/ } })
 })
 
+t.test('an issuer on https does not send for its keys over http, not to this machine either', async t => {
+  const local = await Issuer.start(t)
+  let keys = `${local.origin}/keys`
+  const { fetch } = globalThis
+  const asked: string[] = []
+  t.intercept(globalThis, 'fetch', {
+    value: async (url: string, init: RequestInit) => {
+      asked.push(url)
+      if (url.startsWith(local.origin)) return fetch(url, init)
+      return Response.json(url.startsWith(`${ISSUER}/.well-known/`) ? { issuer: ISSUER, jwks_uri: keys } : { keys: [pair.jwk] })
+    }
+  })
+  const discovering = () => jwt({ issuer: ISSUER, audience: AUDIENCE, ...SHORT })
+  for (const scheme of ['http:', 'HTTP:']) {
+    keys = keys.replace(/^http:/i, scheme)
+    await t.rejects(discovering()(await token()), { ...UNAVAILABLE, cause: { message: /names no `jwks_uri` on https/ } }, scheme)
+  }
+  t.strictSame(asked.filter(url => !url.startsWith(`${ISSUER}/.well-known/`)), [])
+  for (keys of [`${ISSUER}/keys`, 'HTTPS://keys.example/']) t.match(await discovering()(await token()), { id: 'ada' }, keys)
+})
+
 t.test('keys of no use are passed over, and refuse their token', async t => {
   const issuer = await Issuer.start(t)
   const verify = remote(issuer)

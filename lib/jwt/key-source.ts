@@ -126,6 +126,8 @@ function keysIn (metadata: unknown, expected: string, url: string): string {
   const { issuer, jwks_uri: keys } = Object(metadata)
   // RFC 8414, section 3.3: else one issuer could speak for another.
   if (issuer !== expected) throw new TypeError(`${url} is the metadata of another issuer`)
-  if (typeof keys !== 'string' || !isTrusted(keys)) throw new TypeError(`${url} names no \`jwks_uri\` on https`)
+  // What came over TLS does not lead to whoever listens on this machine.
+  const isDowngrade = typeof keys === 'string' && url.startsWith('https:') && !/^https:/i.test(keys)
+  if (typeof keys !== 'string' || !isTrusted(keys) || isDowngrade) throw new TypeError(`${url} names no \`jwks_uri\` on https`)
   return keys
 }
