@@ -1,9 +1,9 @@
 // What a principal must have been granted: by each era, for each kind of offer, before anything has begun.
 import type { FastifyInstance } from 'fastify'
 import Fastify from 'fastify'
-import mcp, { type AuthOptions, type McpOptions, type Principal } from 'fastify-mcp-sse'
+import mcp, { type AuthOptions, errorCodes, type McpOptions, type Principal } from 'fastify-mcp-sse'
 import t, { type Test } from 'tap'
-import { type Client as AnyClient, Client, createApp, type Reply, REVISIONS, SseClient, StatelessClient } from './client.ts'
+import { type Client as AnyClient, Client, createApp, listen, type Reply, REVISIONS, SseClient, StatelessClient } from './client.ts'
 
 const METADATA = 'https://mcp.example/.well-known/oauth-protected-resource/mcp'
 const tokens = [
@@ -157,6 +157,54 @@ t.test('a subscription of 2026-07-28 needs the scopes of all that it names', asy
     t.match(await stream.message(), { method: 'notifications/subscriptions/acknowledged', params: { notifications: { resourceSubscriptions: [uri] } } })
     await stream.close()
   }
+})
+
+/** What a hook or a handler may throw by itself. */
+function lacking (...scopes: string[]): Error {
+  return Object.assign(new errorCodes.FST_MCP_SCOPE_INSUFFICIENT(scopes.join(' ')), { data: { scopes } })
+}
+
+for (const [revision, connect] of Object.entries(eras)) {
+  t.test(`at ${revision} a hook or a reader that finds a scope missing challenges too, as long as nothing was sent`, async t => {
+    const { app } = await serve(t)
+    app.mcp.resource('docs://own', {}, () => { throw lacking('docs:own') })
+    app.mcp.tool('late', {}, async function * () {
+      yield 'one'
+      yield 'two'
+    })
+    const client = await connect(app, 'writer')
+    const post = (method: string, params: object) => client.post({ jsonrpc: '2.0', id: 7, method, params })
+    const challenge = (scope: string) => ({
+      status: 403,
+      headers: { 'www-authenticate': `Bearer error="insufficient_scope", scope="${scope}", resource_metadata="${METADATA}"`, 'content-type': /^application\/json/ },
+      messages: [{ id: 7, error: { message: `The token lacks the scope ${scope}`, data: { code: 'FST_MCP_SCOPE_INSUFFICIENT', scopes: [scope] } } }]
+    })
+    t.match(await post('resources/read', { uri: 'docs://own' }), challenge('docs:own'))
+
+    const undo = app.mcp.use({ async onCall ({ target }) { if (target === 'free') throw lacking('docs:free') } })
+    t.match(await post('tools/call', { name: 'free' }), challenge('docs:free'))
+    t.match(await post('tools/call', { name: 'write' }), { status: 200 })
+    undo()
+
+    app.mcp.use({ onResult () { throw lacking('docs:late') } })
+    const streamed = await post('tools/call', { name: 'late', _meta: { progressToken: 1 } })
+    t.match(streamed, { status: 200, headers: { 'content-type': 'text/event-stream', 'www-authenticate': undefined } })
+    t.match(streamed.messages.at(-1), { id: 7, error: { data: { code: 'FST_MCP_SCOPE_INSUFFICIENT' } } }, 'what has begun tells it inside')
+  })
+}
+
+t.test('in a batch, and over HTTP+SSE, a hook that finds a scope missing is told inside the response', async t => {
+  const { app } = await serve(t)
+  app.mcp.use({ onCall ({ target }) { if (target === 'free') throw lacking('docs:free') } })
+  const batch = await Client.connect(app, { revision: '2025-03-26', ...as('writer') })
+  const call = (id: number, name: string) => ({ jsonrpc: '2.0', id, method: 'tools/call', params: { name } })
+  const reply = await batch.post([call(1, 'free'), call(2, 'write')])
+  t.match(reply, { status: 200, headers: { 'www-authenticate': undefined } })
+  t.match(reply.messages.find(({ id }) => id === 1), { error: { data: { code: 'FST_MCP_SCOPE_INSUFFICIENT' } } })
+  t.match(reply.messages.find(({ id }) => id === 2), { result: {} })
+  const sse = await SseClient.connect(await listen(app), as('writer'))
+  t.match(await sse.call('free'), { error: { data: { code: 'FST_MCP_SCOPE_INSUFFICIENT', scopes: ['docs:free'] } } })
+  await sse.close()
 })
 
 t.test('each request is judged by the token that it brings, in one session too', async t => {

@@ -2,7 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { errorCodes, logSafely, readable, toRpcError, toStatus } from '../errors.ts'
 import { isStatelessVersion } from '../eras/envelope.ts'
 import { errorOf, type RequestId } from '../protocol/message.ts'
-import type { Challenge } from './challenge.ts'
+import { type Challenge, isChallenged } from './challenge.ts'
 
 const SECONDS_TO_RETRY = '5'
 
@@ -14,7 +14,7 @@ export function refuse (reply: FastifyReply, thrown: unknown, challenge: Challen
   const error = readable(thrown)
   const { status, told } = translate(error, reply.request)
   reply.code(status)
-  if (status === 401 || told instanceof errorCodes.FST_MCP_SCOPE_INSUFFICIENT) reply.header('www-authenticate', challenge(told))
+  if (isChallenged(status, told)) reply.header('www-authenticate', challenge(told))
   // A connection of HTTP/2 cannot be upgraded.
   if (status === 426 && reply.request.raw.httpVersionMajor === 1) reply.header('upgrade', 'TLS/1.2').header('connection', 'upgrade')
   if ((status === 503 || status === 429) && !reply.hasHeader('retry-after')) reply.header('retry-after', SECONDS_TO_RETRY)

@@ -79,7 +79,8 @@ export function registerRoutes (scope: FastifyInstance, options: RoutesOptions):
   const answer = (request: FastifyRequest, reply: FastifyReply): Answer => {
     const accepts = readAccept(request.headers.accept)
     if (!accepts.json && !accepts.sse) throw new errorCodes.FST_MCP_NOT_ACCEPTABLE('application/json and text/event-stream')
-    return new Answer(reply, { pool: options.pool, responses: options.responses, openAfter: options.openAfter, accepts })
+    const { pool, responses, openAfter } = options
+    return new Answer(reply, { pool, responses, openAfter, challenge, accepts })
   }
   const stream = (request: FastifyRequest, reply: FastifyReply): Answer => {
     if (!readAccept(request.headers.accept).sse) throw new errorCodes.FST_MCP_NOT_ACCEPTABLE('text/event-stream')
