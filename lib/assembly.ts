@@ -5,7 +5,7 @@ import { Listeners } from './eras/listen.ts'
 import { SessionHost } from './eras/session-host.ts'
 import { completer, discoverResult, Stateless } from './eras/stateless.ts'
 import { Streamable } from './eras/streamable.ts'
-import { logSafely } from './errors.ts'
+import { errorCodes, logSafely } from './errors.ts'
 import { Cursors } from './features/cursor.ts'
 import { Prompts } from './features/prompts.ts'
 import type { ListName } from './features/registry.ts'
@@ -55,9 +55,9 @@ export function createServer (options: ResolvedOptions, scopePrefix: string, log
   if (sessions !== null) subscriptions.add(sessions)
   const hooks = new Hooks(options.tools.timeout)
   const questions = new Questions(ask)
-  const offered = createOffered(options, subscriptions, sessions, log)
-  const { tools, prompts, resources } = offered
   const scopes = new Scopes(options.auth || {})
+  const offered = createOffered(options, { subscriptions, sessions, scopes, log })
+  const { tools, prompts, resources } = offered
 
   const identity = identityOf(options)
   const complete = completer(identity)
@@ -133,8 +133,15 @@ function createSessions (options: ResolvedOptions, store: OpenStore, pool: Strea
   })
 }
 
+interface Surroundings {
+  readonly subscriptions: Subscriptions
+  readonly sessions: SessionHost | null
+  readonly scopes: Scopes
+  readonly log: FastifyBaseLogger
+}
+
 /** What the server offers, with nothing in it yet. */
-function createOffered (options: ResolvedOptions, subscriptions: Subscriptions, sessions: SessionHost | null, log: FastifyBaseLogger): Offered {
+function createOffered (options: ResolvedOptions, { subscriptions, sessions, scopes, log }: Surroundings): Offered {
   const { name, version, tools: limits, lists: { pageSize }, cache, ask } = options
   // Any node reads the cursors of another.
   const [first = `${name} ${version}`, ...others] = ask.keys ?? []
@@ -144,6 +151,15 @@ function createOffered (options: ResolvedOptions, subscriptions: Subscriptions, 
   const registry = (list: ListName) => ({
     cursors, pageSize, hasAuth, onError, onChange: (isSeen: IsSeen) => subscriptions.listChanged(list, isSeen)
   })
+  const isGranted = (principal: Principal | null, needed: readonly string[]): boolean => {
+    try {
+      scopes.check(principal, needed)
+      return true
+    } catch (error) {
+      if (!(error instanceof errorCodes.FST_MCP_SCOPE_INSUFFICIENT)) logSafely(log, error, '`auth.hierarchy` failed, and so nobody was told of an update')
+      return false
+    }
+  }
   const resources: Resources = new Resources(limits, {
     ...registry('resources'),
     maxUri: options.limits.uri,
@@ -151,7 +167,10 @@ function createOffered (options: ResolvedOptions, subscriptions: Subscriptions, 
       // Templates take their time to match, and most who listen are one principal, or nobody.
       const seen = new Map<Principal | null, boolean>()
       subscriptions.updated(uri, principal => {
-        const isSeen = seen.get(principal) ?? resources.find(uri, principal) !== undefined
+        const known = seen.get(principal)
+        if (known !== undefined) return known
+        const found = resources.find(uri, principal)
+        const isSeen = found !== undefined && isGranted(principal, found.resource.scopes)
         seen.set(principal, isSeen)
         return isSeen
       })

@@ -216,6 +216,51 @@ t.test('each request is judged by the token that it brings, in one session too',
   t.equal((await client.post(call)).status, 200)
 })
 
+t.test('who subscribed to what needs scopes hears of it as long as the token that came last has them', async t => {
+  const { app } = await serve(t)
+  const url = await listen(app)
+  const client = await Client.connect(url, as('writer'))
+  for (const uri of ['docs://secret', 'docs://pages/1', 'docs://free']) t.match(await client.request('resources/subscribe', { uri }), { result: {} })
+  const stream = await client.get()
+  const sse = await SseClient.connect(url, as('writer'))
+  t.match(await sse.request('resources/subscribe', { uri: 'docs://secret' }), { result: {} })
+  const ping = { jsonrpc: '2.0', id: 'ping', method: 'ping' }
+  const tell = (...uris: string[]) => uris.forEach(uri => app.mcp.resourceUpdated(uri))
+
+  tell('docs://secret')
+  for (const heard of [stream, sse.stream]) t.match(await heard.message(({ method }) => method !== undefined), { params: { uri: 'docs://secret' } })
+  await client.post(ping, as('reader').headers)
+  await sse.post(ping, as('reader').headers)
+  tell('docs://secret', 'docs://pages/1', 'docs://free')
+  t.match(await stream.message(), { params: { uri: 'docs://free' } }, 'what needs no scopes is still told')
+  await client.post(ping)
+  tell('docs://pages/1')
+  t.match(await stream.message(), { params: { uri: 'docs://pages/1' } }, 'and the scopes came back')
+  t.equal(sse.stream.messages.filter(({ method }) => method === 'notifications/resources/updated').length, 1)
+  await stream.close()
+  await sse.close()
+})
+
+t.test('a hierarchy that fails lets nobody hear, and breaks nothing for who tells', async t => {
+  let isBroken = false
+  const hierarchy = (): boolean => {
+    if (isBroken) throw new TypeError('the hierarchy')
+    return true
+  }
+  const logs: { level: number, msg: string }[] = []
+  const app = await createApp(t, { auth: { ...auth, hierarchy } }, { logger: { level: 'error', stream: { write: line => { logs.push(JSON.parse(line)) } } } })
+  for (const uri of ['docs://secret', 'docs://free']) app.mcp.resource(uri, uri === 'docs://free' ? {} : { scopes: ['docs:other'] }, () => uri)
+  const client = await Client.connect(await listen(app), as('reader'))
+  for (const uri of ['docs://secret', 'docs://free']) t.match(await client.request('resources/subscribe', { uri }), { result: {} })
+  const stream = await client.get()
+  isBroken = true
+  app.mcp.resourceUpdated('docs://secret')
+  app.mcp.resourceUpdated('docs://free')
+  t.match(await stream.message(), { params: { uri: 'docs://free' } })
+  t.match(logs, [{ level: 50, msg: '`auth.hierarchy` failed, and so nobody was told of an update' }])
+  await stream.close()
+})
+
 t.test('a granted scope covers what the hierarchy says, for the server and for its tools', async t => {
   const asked: string[] = []
   const hierarchy = (granted: string, needed: string): boolean => {
