@@ -1,16 +1,12 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
-import { type Browser, chromium, type Page } from 'playwright-core'
+import type { Browser, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { type Child, startChild } from './child.ts'
+import { inChromium, launchChromium } from './chromium.ts'
 import { until } from './client.ts'
 
-const executablePath = process.env.MCP_TEST_CHROMIUM
 const EXAMPLE = 'examples/browser/page-server.ts'
-const FLAGS = [
-  '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-  '--disable-component-update', '--disable-sync'
-]
 
 /** Stands between the browser and the server, so that a test can break their connections. */
 async function startProxy (t: Test, { url }: Child): Promise<{ url: string, cut: () => void }> {
@@ -68,9 +64,8 @@ function watchSessions (page: Page): () => string[] {
   return () => [...sessions]
 }
 
-t.test('the browser example in Chromium', { skip: executablePath ? false : 'chromium is not on this machine' }, async t => {
-  const browser = await chromium.launch({ executablePath, args: FLAGS })
-  t.teardown(() => browser.close())
+t.test('the browser example in Chromium', inChromium, async t => {
+  const browser = await launchChromium(t)
 
   await t.test('chunks and progress render while the tool runs', async t => {
     const { url } = await startChild(t, EXAMPLE)
