@@ -8,7 +8,7 @@ import { SessionHost, type SessionsOptions } from './eras/session-host.ts'
 import { completer, discoverResult, Stateless } from './eras/stateless.ts'
 import { Streamable } from './eras/streamable.ts'
 import { TicketOffice } from './eras/ticket-office.ts'
-import { logSafely } from './errors.ts'
+import { errorCodes, logSafely } from './errors.ts'
 import { Cursors } from './features/cursor.ts'
 import { Prompts } from './features/prompts.ts'
 import type { ListName } from './features/registry.ts'
@@ -16,6 +16,7 @@ import { Resources } from './features/resources.ts'
 import { Scopes } from './features/scopes.ts'
 import { type IsSeen, Subscriptions } from './features/subscriptions.ts'
 import { Tools } from './features/tools.ts'
+import type { Principal } from './http/auth.ts'
 import type { McpParts } from './mcp.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { TellRefusal } from './ops/events.ts'
@@ -68,9 +69,9 @@ export function createServer (options: ResolvedOptions, scopePrefix: string, log
   const hooks = new Hooks(options.tools.timeout)
   const questions = new Questions({ ...ask, node: cluster?.node, tell })
   sessions?.elsewhere?.onResponse(questions)
-  const offered = createOffered(options, { subscriptions, cluster, sessions, log })
-  const { tools, prompts, resources } = offered
   const scopes = new Scopes(options.auth || {})
+  const offered = createOffered(options, { subscriptions, cluster, sessions, scopes, log })
+  const { tools, prompts, resources } = offered
 
   const identity = identityOf(options)
   const complete = completer(identity)
@@ -150,11 +151,12 @@ interface OfferedParts {
   readonly subscriptions: Subscriptions
   readonly cluster: Cluster | null
   readonly sessions: SessionHost | null
+  readonly scopes: Scopes
   readonly log: FastifyBaseLogger
 }
 
 /** What the server offers, with nothing in it yet. */
-function createOffered (options: ResolvedOptions, { subscriptions, cluster, sessions, log }: OfferedParts): Offered {
+function createOffered (options: ResolvedOptions, { subscriptions, cluster, sessions, scopes, log }: OfferedParts): Offered {
   const { name, version, tools: limits, lists: { pageSize }, cache, ask } = options
   // Any node reads the cursors of another.
   const [first = `${name} ${version}`, ...others] = ask.keys ?? []
@@ -164,6 +166,15 @@ function createOffered (options: ResolvedOptions, { subscriptions, cluster, sess
   const registry = (list: ListName) => ({
     cursors, pageSize, hasAuth, onError, onChange: (isSeen: IsSeen, keys: readonly string[]) => changes.list(list, isSeen, keys)
   })
+  const isGranted = (principal: Principal | null, needed: readonly string[]): boolean => {
+    try {
+      scopes.check(principal, needed)
+      return true
+    } catch (error) {
+      if (!(error instanceof errorCodes.FST_MCP_SCOPE_INSUFFICIENT)) logSafely(log, error, '`auth.hierarchy` failed, and so nobody was told of an update')
+      return false
+    }
+  }
   const tools = new Tools(limits, registry('tools'))
   const prompts = new Prompts(limits, registry('prompts'))
   const resources = new Resources(limits, { ...registry('resources'), maxUri: options.limits.uri, onUpdate: uri => changes.updated(uri) })
@@ -173,7 +184,10 @@ function createOffered (options: ResolvedOptions, { subscriptions, cluster, sess
     subscriptions,
     cluster,
     isShown: (list, key, principal) => lists[list].mayTell(key, principal),
-    isKnown: (uri, principal) => resources.find(uri, principal) !== undefined,
+    isKnown: (uri, principal) => {
+      const found = resources.find(uri, principal)
+      return found !== undefined && isGranted(principal, found.resource.scopes)
+    },
     usedLists: () => LISTS.filter(list => lists[list].wasUsed)
   })
   return { tools, prompts, resources, cache, memory: sessions }

@@ -48,28 +48,33 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
   if (auth === false) app.log.warn('`auth: false` lets in everybody who reaches this server: set `auth.tokens` or `auth.verify`, or leave `auth` out to serve this machine alone')
 
   const authenticate = createAuthenticate(auth)
+  const challenge = createChallenge({ metadata: metadata?.url, scopes: (auth || {}).scopes ?? [] })
   const isListed = createOrigins(origins)
 
-  app.register(async scope => registerRoutes(scope, {
-    config: await useHeaders(scope, { helmet, requireHttps, isCrossOrigin: origins.length > 0 }),
-    cors: origins.length === 0 ? null : useCors(scope, { isListed, maxAge: options.cors.maxAge }),
-    paths,
-    limits,
-    openAfter: streams.openAfter,
-    guard: createGuard({ loopbackOnly: auth === undefined, authenticated: Boolean(auth), hosts, isListed, requireHttps }),
-    authenticate: withScopes(authenticate, scopes),
-    authenticateStream: withScopes(withTickets(authenticate, tickets), scopes),
-    tickets,
-    refuse: createRefuse(createChallenge({ metadata: metadata?.url, scopes: (auth || {}).scopes ?? [] }), tell),
-    rates: await createRates(scope, { rateLimit, hasPrincipals: Boolean(auth), tools: server.tools, name: scope.prefix + paths.mcp }),
-    responses,
-    pool,
-    stateless,
-    streamable,
-    httpSse,
-    sessions
-  }), { prefix })
-  if (metadata !== null) app.register(async scope => registerMetadata(scope, metadata))
+  app.register(async shared => {
+    const config = await useHeaders(shared, { helmet, requireHttps, isCrossOrigin: origins.length > 0 })
+    if (metadata !== null) registerMetadata(shared, metadata, config)
+    shared.register(async scope => registerRoutes(scope, {
+      config,
+      cors: origins.length === 0 ? null : useCors(scope, { isListed, maxAge: options.cors.maxAge }),
+      paths,
+      limits,
+      openAfter: streams.openAfter,
+      guard: createGuard({ loopbackOnly: auth === undefined, authenticated: Boolean(auth), hosts, isListed, requireHttps }),
+      authenticate: withScopes(authenticate, scopes),
+      authenticateStream: withScopes(withTickets(authenticate, tickets), scopes),
+      tickets,
+      challenge,
+      refuse: createRefuse(challenge, tell),
+      rates: await createRates(scope, { rateLimit, hasPrincipals: Boolean(auth), tools: server.tools, name: scope.prefix + paths.mcp }),
+      responses,
+      pool,
+      stateless,
+      streamable,
+      httpSse,
+      sessions
+    }), { prefix })
+  })
 
   app.addHook('preClose', () => closeServer({ ...server, responses, freshSockets }))
 }
@@ -101,7 +106,8 @@ export type { AuthEvent, LimitEvent, LimitName } from './ops/events.ts'
 export type { CallInfo, McpHooks } from './protocol/hooks.ts'
 export { memoryStore } from './store/memory.ts'
 export type {
-  Created, EventLog, LoggedEvent, OpenStore, Replay, SessionRecord, Sessions, Store, StoreLimits, TicketRecord, Tickets, UsedTicket
+  Bus, BusListener, Change, Count, Counters, Created, EventLog, LoggedEvent, LogLevel, OpenStore, Replay, SessionRecord, Sessions, Store, StoreLimits,
+  TicketRecord, Tickets, UsedTicket
 } from './store/store.ts'
 export type { Answer, Ask, Root, Roots, Sample, SampleParams, SampleResult, UrlAnswer } from './tools/ask.ts'
 export type { CallToolResult, Chunk, ContentBlock, ProgressChunk } from './tools/chunk.ts'

@@ -33,8 +33,10 @@ export interface JwtOptions extends ClaimsReader {
   maxTokenAge?: number
   /** Milliseconds between two fetches of keys, also when a token names a key that is not known. Default: 30,000. */
   cooldown?: number
-  /** Milliseconds after which keys are fetched anew; when they cannot be had, the old ones stay. Default: 600,000. */
+  /** Milliseconds after which keys are fetched anew. Default: 600,000. */
   cacheMaxAge?: number
+  /** Milliseconds beyond `cacheMaxAge` in which old keys stay in use while new ones cannot be had. Default: 86,400,000, a day. */
+  maxStale?: number
   /** Milliseconds for a fetch of keys, the metadata included. Default: 5,000. */
   timeout?: number
 }
@@ -54,6 +56,7 @@ const schema = z.strictObject({
   principal,
   cooldown: ms(1).default(30_000),
   cacheMaxAge: ms(1).default(600_000),
+  maxStale: ms(0).default(86_400_000),
   timeout: ms(1).default(5_000)
 })
 

@@ -172,7 +172,8 @@ export const optionsSchema = z.strictObject({
     callsPerPrincipal: count.default(256).describe('The most calls in progress of one principal; one more is refused with 429.'),
     header: count.min(512).default(1_024).describe('The most characters of `Mcp-Session-Id`, `MCP-Protocol-Version` and `Last-Event-ID`.'),
     depth: count.max(1_000).default(64).describe('The deepest nesting of a request body.'),
-    values: count.default(100_000).describe('The most values in a request body: what stands in its arrays and objects.')
+    values: count.default(100_000).describe('The most values in a request body: what stands in its arrays and objects.'),
+    keys: count.default(50_000).describe('The most keys in a request body, of all its objects together: one costs as much to parse as twenty numbers.')
   }).prefault({}),
   store: z.custom<Store>(value => typeof value === 'object' && value !== null && 'open' in value && typeof value.open === 'function', 'must be a store')
     .optional().describe('Where sessions and events live. Default: `memoryStore()`.')
@@ -212,7 +213,7 @@ function describe (issue: z.core.$ZodIssue, given: unknown): string {
 /** A URL may hold a password. */
 function isSecret ([first, second]: readonly PropertyKey[], value: unknown): boolean {
   const isShown = second !== undefined && SHOWN_OF_AUTH.has(second) && !String(value).includes('@')
-  return first === 'auth' ? !isShown : second === 'keys'
+  return first === 'auth' ? !isShown : first === 'ask' && second === 'keys'
 }
 
 /** Objects are named by their kind alone: a token or a client with its password may be inside. */

@@ -9,7 +9,7 @@ const parts = [
     name: 'chromium',
     binaries: ['chromium', 'chromium-browser', 'google-chrome'],
     env: 'MCP_TEST_CHROMIUM',
-    leftOut: 'the browser example was not driven'
+    leftOut: 'neither the browser example nor pages of other origins were driven'
   }
 ]
 

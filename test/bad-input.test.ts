@@ -245,7 +245,9 @@ attack('a batch that is none is refused whole', async (t, { ways }) => {
   const cases: [name: string, body: unknown[], code: string][] = [
     ['empty', [], 'FST_MCP_BATCH_INVALID'],
     ['101 messages', Array.from({ length: 101 }, (_, id) => ping(id)), 'FST_MCP_BATCH_INVALID'],
+    ['3,000 messages', Array.from({ length: 3_000 }, (_, id) => ping(id)), 'FST_MCP_BATCH_INVALID'],
     ['10,000 messages', Array.from({ length: 10_000 }, (_, id) => ping(id)), 'FST_MCP_BATCH_INVALID'],
+    ['20,000 messages', Array.from({ length: 20_000 }, (_, id) => ping(id)), 'FST_MCP_TOO_MANY_KEYS'],
     ['`initialize` alone', [initialize], 'FST_MCP_BATCH_INVALID'],
     ['`initialize` among others', [ping(2), initialize], 'FST_MCP_BATCH_INVALID'],
     ['responses among requests', [ping(1), { jsonrpc: '2.0', id: 2, result: {} }], 'FST_MCP_BATCH_INVALID'],

@@ -1,17 +1,13 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
-import { type Browser, chromium, type Page } from 'playwright-core'
+import type { Browser, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { type Child, startChild } from './child.ts'
+import { inChromium, launchChromium } from './chromium.ts'
 import { until } from './client.ts'
 
-const executablePath = process.env.MCP_TEST_CHROMIUM
 const EXAMPLE = 'examples/browser/page-server.ts'
 const TOKEN = 'a-token-that-nobody-else-may-see'
-const FLAGS = [
-  '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-  '--disable-component-update', '--disable-sync'
-]
 
 function startExample (t: Test, port = 0): Promise<Child> {
   return startChild(t, EXAMPLE, { port, env: { MCP_TOKEN: TOKEN } })
@@ -78,9 +74,8 @@ function watchSessions (page: Page): () => string[] {
   return () => [...sessions]
 }
 
-t.test('the browser example in Chromium', { skip: executablePath ? false : 'chromium is not on this machine' }, async t => {
-  const browser = await chromium.launch({ executablePath, args: FLAGS })
-  t.teardown(() => browser.close())
+t.test('the browser example in Chromium', inChromium, async t => {
+  const browser = await launchChromium(t)
 
   await t.test('chunks and progress render while the tool runs', async t => {
     const { url } = await startExample(t)

@@ -120,6 +120,19 @@ function objectIn (schema: Described): Described {
   return inner === undefined ? {} : objectIn(inner)
 }
 
+t.test('docs/security.md names for each threat tests that there are', async t => {
+  const [, section = ''] = read('docs/security.md').split('## Threats and guards')
+  const rows = [...section.matchAll(/^\| (?!threat|-)(.+?) \| (.+) \| (.+?) \|$/gm)]
+  t.ok(rows.length > 20)
+  for (const [, threat = '', , tests = ''] of rows) {
+    const named = [...tests.matchAll(/`([\w-]+\.test\.ts)` "(.+?)"(?:, |$)/g)]
+    t.equal(named.map(([whole]) => whole).join(''), tests, `${threat}: nothing but tests`)
+    for (const [, file = '', sentence = ''] of named) {
+      t.ok(read(`test/${file}`).includes(`('${sentence.replaceAll("'", "\\'")}', async`), `${threat}: ${file} "${sentence}"`)
+    }
+  }
+})
+
 t.test('docs/errors.md shows each error as it is', async t => {
   const rows = [...read('docs/errors.md').matchAll(/^\| `(FST_MCP_\w+)` \| (\d+) \| (-\d+) \| (.+?) \| (.+) \|$/gm)]
   t.strictSame(rows.map(([, code]) => code), Object.keys(errorCodes))

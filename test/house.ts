@@ -22,7 +22,8 @@ const arrows: Record<string, string[]> = {
   redis: ['store'],
   introspection: ['identity'],
   identity: [],
-  errors: []
+  errors: ['catalogue'],
+  catalogue: []
 }
 
 const pure = new Set(['lib/sse/frame.ts', 'lib/tools/chunk.ts', 'lib/eras/classify.ts', 'lib/eras/revisions.ts', 'lib/eras/agreement.ts', 'lib/features/mirrors.ts', 'lib/protocol/message.ts'])

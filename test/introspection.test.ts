@@ -56,6 +56,7 @@ t.test('each check of an introspection says yes and no', async t => {
     'an exp that passed': { exp: seconds(-10) },
     'an exp that is text': { exp: '1' },
     'an nbf to come': { nbf: seconds(60) },
+    'bound to a key': { cnf: { jkt: 'a' } },
     'neither subject nor client': { sub: '' }
   }
   for (const [name, claims] of Object.entries(wrong)) t.equal(await ask(claims), null, name)

@@ -64,6 +64,9 @@ t.test('each check of the claims says yes and no', async t => {
     'not yet valid': { nbf: seconds(10) },
     'an nbf that is text': { nbf: 'now' },
     'an nbf that is null': { nbf: null },
+    'bound to a DPoP key': { cnf: { jkt: '0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I' } },
+    'bound to a certificate': { cnf: { 'x5t#S256': 'bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2' } },
+    'bound to nothing': { cnf: null },
     'no subject': { sub: undefined },
     'an empty subject': { sub: '' },
     'a subject that is a number': { sub: 1 }
@@ -200,6 +203,7 @@ t.test('wrong options are refused at once, and no key is shown', async t => {
     [{ ...base, key: pair.publicKey, algorithms: ['ES256', 'RS256'] }, /do not go with `jwt\.key`: RS256/],
     [{ ...options, algorithms: [] }, /`jwt\.algorithms`/],
     [{ ...options, algorithms: ['none'] }, /`jwt\.algorithms\.0` .+ got "none"/],
+    [{ ...options, maxStale: -1 }, /`jwt\.maxStale` .+ got -1/],
     [{ ...options, clockTolerance: -1 }, /`jwt\.clockTolerance` .+ got -1/],
     [{ ...options, scopes: 'read' }, /`jwt\.scopes` must be a function, got "read"/],
     [{ ...base, issuer: 'http://issuer.example' }, /`jwt\.issuer` must be an https URL/],
@@ -362,6 +366,28 @@ t.test('an outage refuses nobody whose key is known, and nobody for good', async
   t.match(await verify(fresh), { id: 'ada' }, 'and back')
 })
 
+t.test('an outage that lasts ends with the keys: nobody could know whether one was withdrawn', async t => {
+  const issuer = await Issuer.start(t)
+  const lasting = { cacheMaxAge: 50, cooldown: 20 }
+  const patient = remote(issuer, lasting)
+  const strict = remote(issuer, { ...lasting, maxStale: 0 })
+  const short = remote(issuer, { ...lasting, maxStale: 1_000 })
+  const good = await issuer.token()
+  for (const verify of [patient, strict, short]) t.match(await verify(good), { id: 'ada' })
+  await sleep(60)
+  t.match(await strict(good), { id: 'ada' }, 'keys that are only due are fetched')
+  issuer.broken = json('down', 503)
+  await sleep(60)
+  for (const verify of [patient, short]) t.match(await verify(good), { id: 'ada' })
+  await t.rejects(strict(good), UNAVAILABLE)
+  await sleep(1_000)
+  t.match(await patient(good), { id: 'ada' }, 'by default for a day')
+  for (const verify of [strict, short]) await t.rejects(verify(good), { ...UNAVAILABLE, cause: { message: /answered 503/ } })
+  issuer.broken = undefined
+  await sleep(30)
+  for (const verify of [patient, strict, short]) t.match(await verify(good), { id: 'ada' }, 'and back')
+})
+
 t.test('without a key an outage is no wrong token', async t => {
   const issuer = await Issuer.start(t)
   const verify = remote(issuer, { cooldown: 600 })
@@ -415,6 +441,27 @@ t.test('what an issuer may answer that is of no use', async t => {
   await t.rejects(remote(untrusted)(await untrusted.token()), { cause: { message: /names no `jwks_uri` on https/ } })
   untrusted.paths.set('/.well-known/openid-configuration', json({ issuer: ISSUER }))
   await t.rejects(remote(untrusted)(await untrusted.token()), { cause: { message: /metadata of another issuer/ } })
+})
+
+t.test('an issuer on https does not send for its keys over http, not to this machine either', async t => {
+  const local = await Issuer.start(t)
+  let keys = `${local.origin}/keys`
+  const { fetch } = globalThis
+  const asked: string[] = []
+  t.intercept(globalThis, 'fetch', {
+    value: async (url: string, init: RequestInit) => {
+      asked.push(url)
+      if (url.startsWith(local.origin)) return fetch(url, init)
+      return Response.json(url.startsWith(`${ISSUER}/.well-known/`) ? { issuer: ISSUER, jwks_uri: keys } : { keys: [pair.jwk] })
+    }
+  })
+  const discovering = () => jwt({ issuer: ISSUER, audience: AUDIENCE, ...SHORT })
+  for (const scheme of ['http:', 'HTTP:']) {
+    keys = keys.replace(/^http:/i, scheme)
+    await t.rejects(discovering()(await token()), { ...UNAVAILABLE, cause: { message: /names no `jwks_uri` on https/ } }, scheme)
+  }
+  t.strictSame(asked.filter(url => !url.startsWith(`${ISSUER}/.well-known/`)), [])
+  for (keys of [`${ISSUER}/keys`, 'HTTPS://keys.example/']) t.match(await discovering()(await token()), { id: 'ada' }, keys)
 })
 
 t.test('keys of no use are passed over, and refuse their token', async t => {

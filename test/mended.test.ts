@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { content, errorCodes, McpError, ToolError } from 'fastify-mcp-sse'
 import t from 'tap'
 import { z } from 'zod'
-import { createApp, listen, StatelessClient, until } from './client.ts'
+import { Client, createApp, listen, StatelessClient, until } from './client.ts'
 import { connectAsker, ERAS as ASKED, EVERYTHING } from './asking.ts'
 import { ERAS, offer } from './peers.ts'
 import { gate } from './sockets.ts'
@@ -222,6 +222,19 @@ t.test('a body holds as many values as it may, and no more', async t => {
   t.match(await call(60), { status: 400, messages: [{ error: { code: -32600, data: { code: 'FST_MCP_TOO_MANY_VALUES' } } }] })
   const commas = await client.post({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'count', arguments: { list: [] }, text: ',[{'.repeat(60) } })
   t.match(commas.messages, [{ result: { content: [{ text: '0' }] } }], 'what stands in strings does not count')
+})
+
+t.test('a body holds as many keys as it may, in all its objects together, and no more', async t => {
+  const app = await createApp(t, { limits: { keys: 20 } })
+  const client = new Client(app)
+  // Beside the three of the message itself.
+  const ping = (params: object) => client.post({ jsonrpc: '2.0', id: 1, method: 'ping', params })
+  const objects = (count: number) => ({ list: Array.from({ length: count }, (_, index) => ({ [index]: 1 })) })
+  t.match(await ping(objects(15)), { messages: [{ error: { data: { code: 'FST_MCP_SESSION_REQUIRED' } } }] })
+  const refused = { status: 400, messages: [{ error: { code: -32600, message: 'The body holds more than 20 keys', data: { code: 'FST_MCP_TOO_MANY_KEYS' } } }] }
+  t.match(await ping(objects(16)), refused)
+  t.match(await ping({ one: Object.fromEntries(Array.from({ length: 16 }, (_, index) => [index, 1])) }), refused)
+  t.match(await ping({ text: ':"":'.repeat(60), list: Array(60).fill(1) }), { messages: [{ error: { data: { code: 'FST_MCP_SESSION_REQUIRED' } } }] }, 'neither strings nor arrays count')
 })
 
 t.test('the URIs that a session subscribed to are bounded together', async t => {

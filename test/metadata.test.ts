@@ -168,6 +168,29 @@ t.test('a host that has CORS of its own leaves the metadata open', async t => {
   t.match(asked, { status: 204, headers: { 'access-control-allow-origin': '*' } })
 })
 
+t.test('the metadata carry the security headers of the server, and give none to the routes of the app', async t => {
+  const ours = { 'x-content-type-options': 'nosniff', 'content-security-policy': "default-src 'none';frame-ancestors 'none'" }
+  const app = await createApp(t, { auth: served, prefix: '/api' }, { trustProxy: true })
+  app.get('/own', () => 'own')
+  const https = { headers: { 'x-forwarded-proto': 'https' } }
+  const told = { ...ours, 'access-control-allow-origin': '*' }
+  for (const method of ['GET', 'OPTIONS']) t.match((await send(app, `${WELL_KNOWN}/mcp`, { method, ...https })).headers, { ...told, 'strict-transport-security': 'max-age=31536000' })
+  t.notOk('strict-transport-security' in (await send(app, `${WELL_KNOWN}/mcp`)).headers, 'over http')
+  const { headers } = await send(app, '/own', https)
+  for (const name of [...Object.keys(told), 'strict-transport-security']) t.notOk(name in headers, name)
+  const bare = await createApp(t, { auth: served, helmet: false })
+  for (const name of Object.keys(ours)) t.notOk(name in (await send(bare, `${WELL_KNOWN}/mcp`)).headers, name)
+})
+
+t.test('where the host has helmet the metadata follow what `helmet` says of it', async t => {
+  const { default: helmet } = await import('@fastify/helmet')
+  const app = Fastify()
+  t.after(() => app.close())
+  await app.register(helmet)
+  await app.register(mcp, { auth: served, helmet: { xFrameOptions: { action: 'deny' } } })
+  t.match((await send(app, `${WELL_KNOWN}/mcp`)).headers, { 'x-frame-options': 'DENY', 'access-control-allow-origin': '*' })
+})
+
 t.test('options that do not fit together are refused', async t => {
   const bad: [auth: object, message: RegExp][] = [
     [{ tokens, resource: RESOURCE }, /`resource` and `authorizationServers` together/],

@@ -52,7 +52,8 @@ t.test('without options every default holds', async t => {
       callsPerPrincipal: 256,
       header: 1_024,
       depth: 64,
-      values: 100_000
+      values: 100_000,
+      keys: 50_000
     }
   })
 })
@@ -78,7 +79,7 @@ t.test('each option takes what it should', async t => {
     ['cache.lists.templates', { ttl: 5, scope: 'private' }, {}],
     ['ask.timeout', 1], ['ask.keys', ['x'.repeat(32)], ['é'.repeat(16)], [new Uint8Array(32), 'y'.repeat(64)]], ['ask.ttl', 1], ['ask.maxState', 512],
     ['subscriptions.maxPerPrincipal', 1], ['subscriptions.uris', 1], ['limits.uri', 1, 65_536],
-    ['limits.body', 1], ['limits.batch', 1], ['limits.id', 1, 256], ['limits.header', 512], ['limits.capabilities', 1], ['limits.calls', 1], ['limits.callsPerSession', 1], ['limits.depth', 1, 1_000], ['limits.values', 1], ['store', store, undefined]
+    ['limits.body', 1], ['limits.batch', 1], ['limits.id', 1, 256], ['limits.header', 512], ['limits.capabilities', 1], ['limits.calls', 1], ['limits.callsPerSession', 1], ['limits.depth', 1, 1_000], ['limits.values', 1], ['limits.keys', 1], ['store', store, undefined]
   ]
   for (const [name, ...values] of good) {
     for (const value of values) {
@@ -104,7 +105,7 @@ t.test('an option that is wrong is refused, with its name and its value', async 
     ['cache.lists', 7], ['cache.lists.tools', 7], ['cache.lists.tools.ttl', -1, '5'], ['cache.lists.read.scope', 'all'],
     ['ask.timeout', 0], ['ask.keys', 'x', []], ['ask.ttl', 0], ['ask.maxState', 511], ['subscriptions', 7], ['subscriptions.maxPerPrincipal', 0], ['subscriptions.uris', 0],
     ['limits.uri', 0, 65_537],
-    ['limits.body', 0], ['limits.batch', 0], ['limits.id', 0, 257], ['limits.header', 0], ['limits.depth', 0, 1_001], ['limits.values', 0],
+    ['limits.body', 0], ['limits.batch', 0], ['limits.id', 0, 257], ['limits.header', 0], ['limits.depth', 0, 1_001], ['limits.values', 0], ['limits.keys', 0, 1.5],
     ['store', 7, null, {}, { open: true }, 'redis']
   ]
   for (const [name, ...values] of bad) {

@@ -1,9 +1,9 @@
 // What a principal must have been granted: by each era, for each kind of offer, before anything has begun.
 import type { FastifyInstance } from 'fastify'
 import Fastify from 'fastify'
-import mcp, { type AuthOptions, type McpOptions, type Principal } from 'fastify-mcp-sse'
+import mcp, { type AuthOptions, errorCodes, type McpOptions, type Principal } from 'fastify-mcp-sse'
 import t, { type Test } from 'tap'
-import { type Client as AnyClient, Client, createApp, type Reply, REVISIONS, SseClient, StatelessClient } from './client.ts'
+import { type Client as AnyClient, Client, createApp, listen, type Reply, REVISIONS, SseClient, StatelessClient } from './client.ts'
 
 const METADATA = 'https://mcp.example/.well-known/oauth-protected-resource/mcp'
 const tokens = [
@@ -159,6 +159,54 @@ t.test('a subscription of 2026-07-28 needs the scopes of all that it names', asy
   }
 })
 
+/** What a hook or a handler may throw by itself. */
+function lacking (...scopes: string[]): Error {
+  return Object.assign(new errorCodes.FST_MCP_SCOPE_INSUFFICIENT(scopes.join(' ')), { data: { scopes } })
+}
+
+for (const [revision, connect] of Object.entries(eras)) {
+  t.test(`at ${revision} a hook or a reader that finds a scope missing challenges too, as long as nothing was sent`, async t => {
+    const { app } = await serve(t)
+    app.mcp.resource('docs://own', {}, () => { throw lacking('docs:own') })
+    app.mcp.tool('late', {}, async function * () {
+      yield 'one'
+      yield 'two'
+    })
+    const client = await connect(app, 'writer')
+    const post = (method: string, params: object) => client.post({ jsonrpc: '2.0', id: 7, method, params })
+    const challenge = (scope: string) => ({
+      status: 403,
+      headers: { 'www-authenticate': `Bearer error="insufficient_scope", scope="${scope}", resource_metadata="${METADATA}"`, 'content-type': /^application\/json/ },
+      messages: [{ id: 7, error: { message: `The token lacks the scope ${scope}`, data: { code: 'FST_MCP_SCOPE_INSUFFICIENT', scopes: [scope] } } }]
+    })
+    t.match(await post('resources/read', { uri: 'docs://own' }), challenge('docs:own'))
+
+    const undo = app.mcp.use({ async onCall ({ target }) { if (target === 'free') throw lacking('docs:free') } })
+    t.match(await post('tools/call', { name: 'free' }), challenge('docs:free'))
+    t.match(await post('tools/call', { name: 'write' }), { status: 200 })
+    undo()
+
+    app.mcp.use({ onResult () { throw lacking('docs:late') } })
+    const streamed = await post('tools/call', { name: 'late', _meta: { progressToken: 1 } })
+    t.match(streamed, { status: 200, headers: { 'content-type': 'text/event-stream', 'www-authenticate': undefined } })
+    t.match(streamed.messages.at(-1), { id: 7, error: { data: { code: 'FST_MCP_SCOPE_INSUFFICIENT' } } }, 'what has begun tells it inside')
+  })
+}
+
+t.test('in a batch, and over HTTP+SSE, a hook that finds a scope missing is told inside the response', async t => {
+  const { app } = await serve(t)
+  app.mcp.use({ onCall ({ target }) { if (target === 'free') throw lacking('docs:free') } })
+  const batch = await Client.connect(app, { revision: '2025-03-26', ...as('writer') })
+  const call = (id: number, name: string) => ({ jsonrpc: '2.0', id, method: 'tools/call', params: { name } })
+  const reply = await batch.post([call(1, 'free'), call(2, 'write')])
+  t.match(reply, { status: 200, headers: { 'www-authenticate': undefined } })
+  t.match(reply.messages.find(({ id }) => id === 1), { error: { data: { code: 'FST_MCP_SCOPE_INSUFFICIENT' } } })
+  t.match(reply.messages.find(({ id }) => id === 2), { result: {} })
+  const sse = await SseClient.connect(await listen(app), as('writer'))
+  t.match(await sse.call('free'), { error: { data: { code: 'FST_MCP_SCOPE_INSUFFICIENT', scopes: ['docs:free'] } } })
+  await sse.close()
+})
+
 t.test('each request is judged by the token that it brings, in one session too', async t => {
   const { app } = await serve(t)
   const client = await Client.connect(app, as('writer'))
@@ -166,6 +214,51 @@ t.test('each request is judged by the token that it brings, in one session too',
   t.equal((await client.post(call)).status, 200)
   refused(t, await client.post(call, as('reader').headers), 1, 'the same principal with less')
   t.equal((await client.post(call)).status, 200)
+})
+
+t.test('who subscribed to what needs scopes hears of it as long as the token that came last has them', async t => {
+  const { app } = await serve(t)
+  const url = await listen(app)
+  const client = await Client.connect(url, as('writer'))
+  for (const uri of ['docs://secret', 'docs://pages/1', 'docs://free']) t.match(await client.request('resources/subscribe', { uri }), { result: {} })
+  const stream = await client.get()
+  const sse = await SseClient.connect(url, as('writer'))
+  t.match(await sse.request('resources/subscribe', { uri: 'docs://secret' }), { result: {} })
+  const ping = { jsonrpc: '2.0', id: 'ping', method: 'ping' }
+  const tell = (...uris: string[]) => uris.forEach(uri => app.mcp.resourceUpdated(uri))
+
+  tell('docs://secret')
+  for (const heard of [stream, sse.stream]) t.match(await heard.message(({ method }) => method !== undefined), { params: { uri: 'docs://secret' } })
+  await client.post(ping, as('reader').headers)
+  await sse.post(ping, as('reader').headers)
+  tell('docs://secret', 'docs://pages/1', 'docs://free')
+  t.match(await stream.message(), { params: { uri: 'docs://free' } }, 'what needs no scopes is still told')
+  await client.post(ping)
+  tell('docs://pages/1')
+  t.match(await stream.message(), { params: { uri: 'docs://pages/1' } }, 'and the scopes came back')
+  t.equal(sse.stream.messages.filter(({ method }) => method === 'notifications/resources/updated').length, 1)
+  await stream.close()
+  await sse.close()
+})
+
+t.test('a hierarchy that fails lets nobody hear, and breaks nothing for who tells', async t => {
+  let isBroken = false
+  const hierarchy = (): boolean => {
+    if (isBroken) throw new TypeError('the hierarchy')
+    return true
+  }
+  const logs: { level: number, msg: string }[] = []
+  const app = await createApp(t, { auth: { ...auth, hierarchy } }, { logger: { level: 'error', stream: { write: line => { logs.push(JSON.parse(line)) } } } })
+  for (const uri of ['docs://secret', 'docs://free']) app.mcp.resource(uri, uri === 'docs://free' ? {} : { scopes: ['docs:other'] }, () => uri)
+  const client = await Client.connect(await listen(app), as('reader'))
+  for (const uri of ['docs://secret', 'docs://free']) t.match(await client.request('resources/subscribe', { uri }), { result: {} })
+  const stream = await client.get()
+  isBroken = true
+  app.mcp.resourceUpdated('docs://secret')
+  app.mcp.resourceUpdated('docs://free')
+  t.match(await stream.message(), { params: { uri: 'docs://free' } })
+  t.match(logs, [{ level: 50, msg: '`auth.hierarchy` failed, and so nobody was told of an update' }])
+  await stream.close()
 })
 
 t.test('a granted scope covers what the hierarchy says, for the server and for its tools', async t => {

@@ -1,4 +1,4 @@
-import type { OpenStore, SessionRecord, Store, StoreLimits, TicketRecord } from 'fastify-mcp-sse'
+import type { Created, OpenStore, SessionRecord, Store, StoreLimits, TicketRecord } from 'fastify-mcp-sse'
 import type { Test } from 'tap'
 
 export interface StoreUnderTest {
@@ -80,6 +80,35 @@ export function storeSuite (t: Test, { create, advance, lag }: StoreUnderTest): 
     await advance(1_100)
     t.equal(await sessions.create(record('e'), 100), 'created')
     t.equal(sessions.size, 1)
+  })
+
+  check('no principal has more sessions than it may, and an ended or expired one makes room', async (t, { sessions }) => {
+    const create = (id: string, principal: string | null = 'one'): Created | Promise<Created> => sessions.create(record(id, { principal }), 2)
+    for (const id of ['a', 'b']) t.equal(await create(id), 'created')
+    t.equal(await create('c'), 'quota')
+    t.equal(await sessions.get('c'), undefined, 'what was refused is not kept')
+    t.equal(sessions.size, 2)
+    t.equal(await create('d', 'other'), 'created', 'each principal has its own')
+    for (const id of ['e', 'f', 'g']) t.equal(await create(id, null), 'created', 'without a principal only the total holds')
+
+    t.equal(await sessions.delete('a'), true)
+    t.equal(await create('c'), 'created')
+    t.equal(await create('h'), 'quota')
+    await advance(700)
+    await sessions.touch(record('c', { principal: 'one' }))
+    await advance(700)
+    t.equal(await create('h'), 'created', 'b has expired, and nobody asked for it')
+    t.equal(await create('i'), 'quota', 'c has not')
+    t.equal(await sessions.create(record('i', { principal: 'one' }), 3), 'created', 'the number is that of each call')
+  }, { max: 10 })
+
+  check('where both the store and the principal are full, the principal is told of itself', async (t, { sessions }) => {
+    for (const id of ['a', 'b', 'c']) await sessions.create(record(id, { principal: 'one' }), 3)
+    t.equal(await sessions.create(record('d', { principal: 'one' }), 3), 'quota')
+    t.equal(await sessions.create(record('d', { principal: 'other' }), 3), 'full')
+    t.equal(await sessions.create(record('d', { principal: 'one' }), 4), 'full')
+    await advance(1_100)
+    t.equal(await sessions.create(record('d', { principal: 'one' }), 1), 'created', 'what was refused does not count')
   })
 
   check('a deleted session is gone once, with its events', async (t, store) => {

@@ -3,7 +3,8 @@ import { toStandardJsonSchema } from '@valibot/to-json-schema'
 import { type } from 'arktype'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type {
-  Answer, CallToolResult, McpOptions, Principal, PromptHandle, ResourceHandle, Root, SampleResult, TemplateHandle, ToolHandle, UrlAnswer
+  Answer, CallToolResult, Created, EventLog, LoggedEvent, LogLevel, McpOptions, Principal, PromptHandle, Replay, ResourceHandle, Root, SampleResult,
+  SessionRecord, Sessions, TemplateHandle, ToolHandle, UrlAnswer
 } from 'fastify-mcp-sse'
 import * as v from 'valibot'
 import { z } from 'zod'
@@ -219,4 +220,12 @@ export function handles ({ mcp }: FastifyInstance): void {
   handle.enabled = true
   // @ts-expect-error there is no such hook
   mcp.use({ onStart: () => {} })
+}
+
+/** Whoever writes a store can name each of its types. */
+export function store (sessions: Sessions, events: EventLog, record: SessionRecord): void {
+  holds<Same<Awaited<ReturnType<typeof sessions.create>>, Created>>()
+  holds<Same<typeof record.logLevel, LogLevel | null>>()
+  holds<Same<Parameters<typeof events.append>[1], LoggedEvent>>()
+  holds<Same<Awaited<ReturnType<typeof events.after>>, Replay | undefined>>()
 }

@@ -11,6 +11,7 @@ import { comment, message } from '../sse/frame.ts'
 import type { StreamPool } from '../sse/pool.ts'
 import type { Room, SseStream } from '../sse/stream.ts'
 import type { Accepted } from './accept.ts'
+import { type Challenge, isChallenged } from './challenge.ts'
 
 // Fastify's type knows HTTP/1.1 alone.
 type RawResponse = ServerResponse | Http2ServerResponse
@@ -97,6 +98,7 @@ export interface AnswerOptions {
   readonly accepts: Accepted
   /** Milliseconds after which a waiting request is answered as a stream, so that its connection is not idle. */
   readonly openAfter: number
+  readonly challenge: Challenge
 }
 
 /**
@@ -214,12 +216,18 @@ export class Answer implements Exchange, Outbox {
     return this.#open()?.send(json) ?? true
   }
 
-  respond (id: RequestId, json: string, status = 200): void {
-    if (this.#line === undefined) this.#reply.code(status)
+  respond (id: RequestId, json: string, status = 200, error?: unknown): void {
+    // One status cannot speak for all of a batch.
+    if (this.#line === undefined && !this.#batch) this.#head(status, error)
     const line = this.#line ?? (this.#options.accepts.json ? undefined : this.#open())
     if (line === undefined) this.#ready.push({ id, json })
     else line.send(json, id)
     this.#settle()
+  }
+
+  #head (status: number, error: unknown): void {
+    this.#reply.code(status)
+    if (isChallenged(status, error)) this.#reply.header('www-authenticate', this.#options.challenge(error))
   }
 
   skip (): void {

@@ -23,6 +23,11 @@ export function createChallenge ({ metadata, scopes }: ChallengeOptions): Challe
   }
 }
 
+/** Whether a refusal comes with a challenge. */
+export function isChallenged (status: number, error: unknown): boolean {
+  return status === 401 || error instanceof errorCodes.FST_MCP_SCOPE_INSUFFICIENT
+}
+
 function errorOf (error: unknown): string | undefined {
   if (error instanceof errorCodes.FST_MCP_SCOPE_INSUFFICIENT) return 'insufficient_scope'
   return error instanceof errorCodes.FST_MCP_TOKEN_INVALID ? 'invalid_token' : undefined

@@ -45,14 +45,14 @@ export function createMetadata (options: MetadataOptions, scopePrefix: string): 
 
 /**
  * Registers the routes of the metadata. They are public: no guard and no auth stands before what says how to get in.
- * Throws FST_MCP_OPTION_INVALID when another server answers there.
+ * `shared`: goes into the `config` of each. Throws FST_MCP_OPTION_INVALID when another server answers there.
  */
-export function registerMetadata (scope: FastifyInstance, { paths, json, url: shown }: Metadata): void {
+export function registerMetadata (scope: FastifyInstance, { paths, json, url: shown }: Metadata, shared: object): void {
   for (const url of paths) {
     if (scope.hasRoute({ method: 'GET', url: `${scope.prefix}${url}` })) {
       throw new errorCodes.FST_MCP_OPTION_INVALID(`\`auth.resource\` must differ between servers, and \`auth.rootMetadata\` be true of one: ${url} is taken`)
     }
-    const config = { cors: { origin: '*' } }
+    const config = { ...shared, cors: { origin: '*' } }
     scope.route({
       method: 'GET',
       url,

@@ -4,7 +4,7 @@ import { isStatelessVersion } from '../eras/envelope.ts'
 import type { TellRefusal } from '../ops/events.ts'
 import { errorOf, type RequestId } from '../protocol/message.ts'
 import { ownerOf } from '../protocol/owner.ts'
-import type { Challenge } from './challenge.ts'
+import { type Challenge, isChallenged } from './challenge.ts'
 
 const SECONDS_TO_RETRY = '5'
 
@@ -29,7 +29,7 @@ function refuse (reply: FastifyReply, thrown: unknown, { challenge, tell, id }: 
   const { status, told } = translate(error, reply.request)
   tell(told, ownerOf(reply.request.mcp?.principal ?? null))
   reply.code(status)
-  if (status === 401 || told instanceof errorCodes.FST_MCP_SCOPE_INSUFFICIENT) reply.header('www-authenticate', challenge(told))
+  if (isChallenged(status, told)) reply.header('www-authenticate', challenge(told))
   // A connection of HTTP/2 cannot be upgraded.
   if (status === 426 && reply.request.raw.httpVersionMajor === 1) reply.header('upgrade', 'TLS/1.2').header('connection', 'upgrade')
   if ((status === 503 || status === 429) && !reply.hasHeader('retry-after')) reply.header('retry-after', SECONDS_TO_RETRY)

@@ -18,6 +18,7 @@ import { readAccept } from './accept.ts'
 import { Answer, type OpenResponses } from './answer.ts'
 import type { Authenticate, Principal } from './auth.ts'
 import { useBodyParser } from './body.ts'
+import type { Challenge } from './challenge.ts'
 import type { Cors } from './cors.ts'
 import type { Rates } from './rates.ts'
 import { useRedaction } from './redaction.ts'
@@ -42,6 +43,7 @@ export interface RoutesOptions {
   /** The same for those who open a stream of HTTP+SSE, perhaps with a ticket. */
   readonly authenticateStream: Authenticate
   readonly tickets: TicketOffice
+  readonly challenge: Challenge
   readonly refuse: Refuse
   /** Goes into the `config` of each route, for plugins of the host. */
   readonly config: object
@@ -92,7 +94,8 @@ export function registerRoutes (scope: FastifyInstance, options: RoutesOptions):
   const answer = (request: FastifyRequest, reply: FastifyReply): Answer => {
     const accepts = readAccept(request.headers.accept)
     if (!accepts.json && !accepts.sse) throw new errorCodes.FST_MCP_NOT_ACCEPTABLE('application/json and text/event-stream')
-    return new Answer(reply, { pool: options.pool, responses: options.responses, openAfter: options.openAfter, accepts })
+    const { pool, responses, openAfter } = options
+    return new Answer(reply, { pool, responses, openAfter, challenge: options.challenge, accepts })
   }
   const stream = (request: FastifyRequest, reply: FastifyReply): Answer => {
     if (!readAccept(request.headers.accept).sse) throw new errorCodes.FST_MCP_NOT_ACCEPTABLE('text/event-stream')

@@ -35,7 +35,9 @@ export function createCheck ({ issuer, audience, clockTolerance, maxTokenAge, ne
   const issuers = issuer === undefined ? undefined : new Set<unknown>([issuer].flat())
   const audiences = audience === undefined ? undefined : new Set([audience].flat().map(canonical))
 
-  return ({ iss, aud, exp, nbf, iat }) => {
+  return ({ iss, aud, exp, nbf, iat, cnf }) => {
+    // Bound to a key (RFC 9449, RFC 8705) whose proof is not looked at: whoever stole the token would be let in.
+    if (cnf !== undefined) return false
     if (issuers !== undefined && !issuers.has(iss)) return false
     if (audiences !== undefined && !audiencesOf(aud).some(name => audiences.has(name))) return false
     const now = Date.now()

@@ -7,6 +7,8 @@ export interface KeySourceOptions {
   readonly cooldown: number
   /** Milliseconds after which the keys are fetched anew. */
   readonly cacheMaxAge: number
+  /** Milliseconds beyond that in which they stay in use while they cannot be fetched. */
+  readonly maxStale: number
   /** Milliseconds for a fetch, discovery included. */
   readonly timeout: number
 }
@@ -17,7 +19,7 @@ export type Locate = (signal: AbortSignal) => Promise<string>
 // What a 503 tells clients to wait.
 const RETRY_MS = 5_000
 
-/** The keys of an issuer: fetched when first needed, kept through outages, fetched anew for an unknown key but no more often than `cooldown`. */
+/** The keys of an issuer: fetched when first needed, kept through outages for `maxStale`, fetched anew for an unknown key once per `cooldown`. */
 export class KeySource {
   readonly #locate: Locate
   readonly #options: KeySourceOptions
@@ -35,10 +37,10 @@ export class KeySource {
 
   /** The key that a token names. Throws FST_MCP_AUTH_UNAVAILABLE when nobody can tell, an error of jose when there is none. */
   async find (header: JWSHeaderParameters, token: FlattenedJWSInput): Promise<CryptoKey> {
-    if (performance.now() - this.#fetchedAt >= this.#options.cacheMaxAge) {
+    if (this.#isOlderThan(this.#options.cacheMaxAge)) {
       const refreshed = this.#refresh()
       // During an outage nobody waits for a time-out as long as there are keys.
-      if (this.#keys === undefined || this.#failure === undefined) await refreshed
+      if (this.#known === undefined || this.#failure === undefined) await refreshed
     }
     const found = await this.#look(header, token)
     if (found !== undefined) return found
@@ -50,10 +52,21 @@ export class KeySource {
     throw new errors.JWKSNoMatchingKey()
   }
 
+  #isOlderThan (ms: number): boolean {
+    return performance.now() - this.#fetchedAt >= ms
+  }
+
+  /** The keys, unless they are so old that nobody could know whether one was withdrawn. */
+  get #known (): LocalJWKSet | undefined {
+    const { cacheMaxAge, maxStale } = this.#options
+    return this.#failure !== undefined && this.#isOlderThan(cacheMaxAge + maxStale) ? undefined : this.#keys
+  }
+
   async #look (header: JWSHeaderParameters, token: FlattenedJWSInput): Promise<CryptoKey | undefined> {
-    if (this.#keys === undefined) throw unavailable(this.#failure)
+    const keys = this.#known
+    if (keys === undefined) throw unavailable(this.#failure)
     try {
-      return await this.#keys(header, token)
+      return await keys(header, token)
     } catch (error) {
       if (error instanceof errors.JWKSNoMatchingKey) return undefined
       throw error
@@ -113,6 +126,8 @@ function keysIn (metadata: unknown, expected: string, url: string): string {
   const { issuer, jwks_uri: keys } = Object(metadata)
   // RFC 8414, section 3.3: else one issuer could speak for another.
   if (issuer !== expected) throw new TypeError(`${url} is the metadata of another issuer`)
-  if (typeof keys !== 'string' || !isTrusted(keys)) throw new TypeError(`${url} names no \`jwks_uri\` on https`)
+  // What came over TLS does not lead to whoever listens on this machine.
+  const isDowngrade = typeof keys === 'string' && url.startsWith('https:') && !/^https:/i.test(keys)
+  if (typeof keys !== 'string' || !isTrusted(keys) || isDowngrade) throw new TypeError(`${url} names no \`jwks_uri\` on https`)
   return keys
 }

@@ -6,7 +6,7 @@ export type LimitName =
   | 'sessions.max' | 'sessions.maxPerPrincipal' | 'streams.max' | 'streams.maxPerPrincipal' | 'streams.buffer'
   | 'tickets.max' | 'tickets.maxPerPrincipal' | 'limits.calls' | 'limits.callsPerSession' | 'limits.callsPerPrincipal' | 'ask.max' | 'ask.maxPerPrincipal'
   | 'subscriptions.maxPerPrincipal' | 'subscriptions.uris' | 'rateLimit.max' | 'rateLimit.maxPerAddress' | 'tool.rateLimit'
-  | 'limits.body' | 'limits.batch' | 'limits.depth' | 'limits.values' | 'limits.id' | 'limits.header'
+  | 'limits.body' | 'limits.batch' | 'limits.depth' | 'limits.keys' | 'limits.values' | 'limits.id' | 'limits.header'
 
 /** What the channel `fastify-mcp-sse:limit` carries: a limit has refused something. */
 export interface LimitEvent {

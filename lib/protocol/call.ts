@@ -15,8 +15,8 @@ import { notificationOf, type Params, type RequestId } from './message.ts'
 export interface Outbox {
   /** A message that belongs to a call in progress. */
   send (json: string): Room
-  /** The response to one request, after which nothing more is sent for it. */
-  respond (id: RequestId, json: string, status?: number): void
+  /** The response to one request, after which nothing more is sent for it. `error`: what it tells, if it is one. */
+  respond (id: RequestId, json: string, status?: number, error?: unknown): void
   /** One request ends without a response. */
   skip (id: RequestId): void
   /** Ends the connection but not the call; false where the client could not come back for the rest. */

@@ -62,17 +62,18 @@ function refuse (call: Call, thrown: unknown, desk: Desk): void {
   // What only the author of the handler can mend.
   const isFault = data?.code === 'FST_MCP_INTERNAL' || error instanceof errorCodes.FST_MCP_RERUN_DIFFERS
   if (isFault) logSafely(call.request.log, error, 'call failed', { method: call.method, name: call.params.name })
-  const status = isStateless ? toStatus(error) : 200
+  // A client asks for more scopes when it reads the status and the challenge, in every era.
+  const status = isStateless || error instanceof errorCodes.FST_MCP_SCOPE_INSUFFICIENT ? toStatus(error) : 200
   // What went wrong here is told inside of the response: an error status would hide it from clients.
-  deliver(call, errorOf(call.id, error, isStateless), status < 500 ? status : 200)
+  deliver(call, errorOf(call.id, error, isStateless), status < 500 ? status : 200, error)
 }
 
 /** The host may have ended the response by itself: that is its mistake, and no reason to lose the call or the process. */
-function deliver (call: Call, json: string | undefined, status?: number): void {
+function deliver (call: Call, json: string | undefined, status?: number, error?: unknown): void {
   call.finish()
   try {
     if (json === undefined) call.outbox.skip(call.id)
-    else call.outbox.respond(call.id, json, status)
+    else call.outbox.respond(call.id, json, status, error)
   } catch (error) {
     logSafely(call.request.log, error, 'the response could not be sent', { method: call.method })
   }
