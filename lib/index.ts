@@ -66,7 +66,7 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
       tickets,
       challenge,
       refuse: createRefuse(challenge, tell),
-      rates: await createRates(scope, { rateLimit, hasPrincipals: Boolean(auth), tools: server.tools, name: scope.prefix + paths.mcp }),
+      rates: await createRates(scope, { rateLimit, hasPrincipals: Boolean(auth), tools: server.tools, counters: server.store.counters, name: scope.prefix + paths.mcp }),
       responses,
       pool,
       stateless,
@@ -76,6 +76,7 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
     }), { prefix })
   })
 
+  app.addHook('onReady', async () => { await server.store.opened() })
   app.addHook('preClose', () => closeServer({ ...server, responses, freshSockets }))
 }
 

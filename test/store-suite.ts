@@ -126,7 +126,7 @@ export function storeSuite (t: Test, { create, advance, lag }: StoreUnderTest): 
 
   check('servers that open one store do not meet', async t => {
     const shared = create()
-    const [one, two] = [shared.open(LIMITS), shared.open(LIMITS)]
+    const [one, two] = [shared.open(LIMITS), shared.open({ ...LIMITS, server: 'another' })]
     await one.sessions.create(record('a'), 100)
     fill(one, 'a', 's', 1, 1)
     t.equal(await two.sessions.get('a'), undefined)
@@ -310,7 +310,7 @@ export function storeSuite (t: Test, { create, advance, lag }: StoreUnderTest): 
 
   check('servers that open one store do not share tickets', async t => {
     const shared = create()
-    const [one, two] = [shared.open(LIMITS), shared.open(LIMITS)]
+    const [one, two] = [shared.open(LIMITS), shared.open({ ...LIMITS, server: 'another' })]
     await one.tickets.issue(unused('a'), 100)
     t.equal(await two.tickets.take('a'), undefined)
     t.ok(await one.tickets.take('a'))

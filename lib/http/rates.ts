@@ -7,7 +7,7 @@ import type { Tools } from '../features/tools.ts'
 import type { LimitName } from '../ops/events.ts'
 import { ownerOf } from '../protocol/owner.ts'
 import type { Message } from '../protocol/message.ts'
-import type { Awaitable } from '../store/store.ts'
+import type { Awaitable, Count, Counters } from '../store/store.ts'
 import type { Principal } from './auth.ts'
 
 export interface RatesOptions {
@@ -16,6 +16,8 @@ export interface RatesOptions {
   /** Whether there are principals. */
   readonly hasPrincipals: boolean
   readonly tools: Tools
+  /** What counts for all nodes; null: this one counts for itself. */
+  readonly counters: Counters | null
   /** Tells the buckets of this server from those of another in the same store. */
   readonly name: string
 }
@@ -39,6 +41,7 @@ const IPV6_SUBNET = 64
 // Addresses, principals or both that one bucket remembers; the one that was not seen for longest is forgotten.
 const REMEMBERED = 10_000
 const MIN_RETRY = 1
+const SECOND = 1_000
 
 /** Everything that a host's own registration would fill in otherwise: its decorators may be the ones that are found. */
 const EXPLICIT = {
@@ -52,10 +55,13 @@ const EXPLICIT = {
 } satisfies RateLimitOptions
 
 /** Needs a scope of its own: `@fastify/rate-limit` is registered in it, unless the host has done so. */
-export async function createRates (scope: FastifyInstance, { rateLimit: given, hasPrincipals, tools, name }: RatesOptions): Promise<Rates> {
+export async function createRates (scope: FastifyInstance, { rateLimit: given, hasPrincipals, tools, counters, name }: RatesOptions): Promise<Rates> {
   if (!scope.hasDecorator('createRateLimit')) await scope.register(rateLimit, { global: false })
   const bucket: MakeBucket = (what, limit, { max, timeWindow }, keyOf) => {
-    const count = scope.createRateLimit({ ...EXPLICIT, max, timeWindow, keyGenerator: request => `${what} ${name} ${keyOf(request)}` })
+    const keyGenerator = (request: FastifyRequest): string => `${what} ${name} ${keyOf(request)}`
+    const count: (request: FastifyRequest) => Promise<Standing> = counters === null
+      ? scope.createRateLimit({ ...EXPLICIT, max, timeWindow, keyGenerator })
+      : async (request: FastifyRequest) => standing(await counters.hit(keyGenerator(request), timeWindow), max)
     return async reply => {
       const seconds = waitOf(reply, await count(reply.request))
       if (seconds === undefined) return
@@ -128,10 +134,16 @@ function addressOf ({ ip }: FastifyRequest): string {
   return normalizeIP(known ?? '', IPV6_SUBNET)
 }
 
-type Counted = Awaited<ReturnType<ReturnType<FastifyInstance['createRateLimit']>>>
+/** Where a client stands in a bucket. */
+type Standing = { isAllowed: true } | { isAllowed: false, max: number, remaining: number, ttlInSeconds: number, isExceeded: boolean }
+
+/** In one that all nodes share. */
+function standing ({ count, left }: Count, max: number): Standing {
+  return { isAllowed: false, max, remaining: Math.max(0, max - count), ttlInSeconds: Math.ceil(left / SECOND), isExceeded: count > max }
+}
 
 /** Tells the client where it stands in the bucket that it came to last. Gives the seconds to wait when it has come too often. */
-function waitOf (reply: FastifyReply, counted: Counted): number | undefined {
+function waitOf (reply: FastifyReply, counted: Standing): number | undefined {
   if (counted.isAllowed) return undefined
   const { max, remaining, ttlInSeconds, isExceeded } = counted
   reply.header('ratelimit-limit', max).header('ratelimit-remaining', remaining).header('ratelimit-reset', ttlInSeconds)

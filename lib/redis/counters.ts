@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { Count, Counters } from '../store/store.ts'
 import { type Link, scriptOf } from './link.ts'
 
@@ -17,7 +18,7 @@ export class RedisCounters implements Counters {
   }
 
   async hit (name: string, window: number): Promise<Count> {
-    const [count, left] = await this.#link.script(HIT, `${this.#prefix}:count:${name}`, String(window)) as [number, number]
+    const [count, left] = await this.#link.script(HIT, `${this.#prefix}:count:${createHash('sha256').update(name).digest('base64url')}`, String(window)) as [number, number]
     return { count, left }
   }
 }
