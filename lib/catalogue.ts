@@ -91,6 +91,7 @@ export const catalogue = {
   FST_MCP_SUBSCRIPTIONS_FULL: ['As many subscriptions are open as may be: %s', 429, TRANSPORT],
   FST_MCP_RATE_LIMITED: ['Too many requests for one %s: come back in %s s', 429, TRANSPORT],
   FST_MCP_QUOTA_EXCEEDED: ['One principal may hold %s %s at once, and this one does', 429, TRANSPORT],
+  FST_MCP_NODE_GONE: ['The node that worked on the call is gone: call again', 200, TRANSPORT],
   FST_MCP_REPLAY_GAP: ['Events were lost beyond the replay budget: call again', 200, TRANSPORT],
 
   // Why a call ended early: the reasons of `ctx.signal`

@@ -50,6 +50,7 @@ function open (driver: ReturnType<typeof driverOf>, limits: StoreLimits, { prefi
     link,
     prefix: own,
     lease,
+    timeout,
     onBack: catchUp,
     onBeat: () => {
       catchUp()

@@ -216,7 +216,7 @@ export class SessionHost implements SessionMemory {
     return whenReady(events.after(record.id, stream, seq), replay => {
       events.release(record.id, stream)
       const frames = new Set([...replay?.frames ?? [], ...sentMeanwhile?.() ?? []])
-      return { name: stream, channel: channelOf(), replay: replay && { ...replay, frames: [...frames] } }
+      return { name: stream, seq, channel: channelOf(), replay: replay && { ...replay, frames: [...frames] } }
     })
   }
 

@@ -10,6 +10,8 @@ export interface NodeBusOptions {
   readonly prefix: string
   /** Milliseconds after which a node that was not heard of is gone. */
   readonly lease: number
+  /** Milliseconds that it has to open. */
+  readonly timeout: number
   /** Redis is there again, and may have missed something. */
   readonly onBack: () => void
   readonly onBeat: () => void
@@ -17,6 +19,7 @@ export interface NodeBusOptions {
 
 // A lease outlives two beats that are lost.
 const BEATS_IN_LEASE = 3
+const HURRY_MS = 20
 
 /**
  * Letters between nodes over publish and subscribe, on one connection of this node's own. A lease says that a node is there and hears;
@@ -31,6 +34,8 @@ export class NodeBus implements Bus {
   #isSubscribing = false
   #isBeating = false
   #isClosed = false
+  #isOpen = false
+  #onOpen = (): void => {}
   #sent = 0
   #heard = 0
   #wasAway = false
@@ -63,10 +68,19 @@ export class NodeBus implements Bus {
     return this.#unsubscribe !== undefined && this.#sent - this.#heard < BEATS_IN_LEASE
   }
 
-  /** Resolves once this node hears and is known to be there. */
-  async open (): Promise<void> {
-    await this.#subscribe()
-    await this.#renew()
+  /** Resolves once this node hears and is known to be there, or when Redis did not let it in time: it goes on trying. */
+  open (): Promise<void> {
+    return new Promise(resolve => {
+      const opened = (): void => {
+        clearInterval(hurry)
+        clearTimeout(timer)
+        resolve()
+      }
+      const hurry = setInterval(() => this.#beat(), HURRY_MS).unref()
+      const timer = setTimeout(opened, this.#options.timeout).unref()
+      this.#onOpen = opened
+      this.#beat()
+    })
   }
 
   async #subscribe (): Promise<void> {
@@ -114,6 +128,10 @@ export class NodeBus implements Bus {
     // Whoever does not hear is not there.
     const renewal = this.hears ? ['SET', key, '1', 'PX', String(lease)] : ['DEL', key]
     await Promise.all([link.probe(key, ...renewal), link.probe(this.#inbox, 'PUBLISH', this.#inbox, JSON.stringify({ beat: ++this.#sent }))])
+    if (!this.#isOpen && this.hears) {
+      this.#isOpen = true
+      this.#onOpen()
+    }
     if (this.#isClosed || this.#trustsFrom !== Infinity) return
     this.#trustsFrom = Date.now() + lease
     onBack()
@@ -123,8 +141,9 @@ export class NodeBus implements Bus {
     return this.#publish(this.#inboxOf(node), message)
   }
 
-  broadcast (message: object): Promise<void> {
-    return this.#publish(this.#toAll, message)
+  async broadcast (message: object): Promise<void> {
+    // Before it is there, a node has done nothing that others must know.
+    if (this.#isOpen) await this.#publish(this.#toAll, message)
   }
 
   async #publish (channel: string, message: object): Promise<void> {
