@@ -31,6 +31,10 @@ declare module 'fastify' {
   }
 }
 
+// Said once, at boot.
+const OPEN = '`auth: false` lets in everybody who reaches this server: ' +
+  'set `auth.tokens` or `auth.verify`, or leave `auth` out to serve this machine alone'
+
 async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
   const options = resolveOptions(given)
   if (Object.hasOwn(app, 'mcp')) throw new errorCodes.FST_MCP_ALREADY_REGISTERED()
@@ -45,7 +49,7 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
   app.decorate('mcp', new Mcp(server))
   if (!app.hasRequestDecorator('mcp')) app.decorateRequest('mcp', null)
 
-  if (auth === false) app.log.warn('`auth: false` lets in everybody who reaches this server: set `auth.tokens` or `auth.verify`, or leave `auth` out to serve this machine alone')
+  if (auth === false) app.log.warn(OPEN)
 
   const authenticate = createAuthenticate(auth)
   const challenge = createChallenge({ metadata: metadata?.url, scopes: (auth || {}).scopes ?? [] })
