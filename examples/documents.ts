@@ -93,7 +93,7 @@ const url = await app.listen({ host: '127.0.0.1', port }).catch((error: NodeJS.E
   console.error(error.code === 'EADDRINUSE' ? `port ${port} is taken: set PORT` : error.message)
   process.exit(1)
 })
-closeWithGrace({ delay: 10_000, logger: app.log }, async () => { await app.close() })
+closeWithGrace({ delay: 15_000, logger: app.log }, async () => { await app.mcp.drain(); await app.close() })
 
 const post = (params: string): string => `curl -sN ${url}/mcp -H content-type:application/json -H "mcp-session-id: $SESSION" -d '${params}'`
 const call = (id: number, params: object): string => post(JSON.stringify({ jsonrpc: '2.0', id, method: 'tools/call', params }))

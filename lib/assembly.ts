@@ -31,7 +31,7 @@ import { memoryStore } from './store/memory.ts'
 import type { OpenStore } from './store/store.ts'
 
 /** One MCP server, put together: what it offers, and the eras that offer it. */
-export interface Server extends McpParts {
+export interface Server extends Omit<McpParts, 'drain'> {
   readonly calls: CallsInProgress
   readonly pool: StreamPool
   readonly store: OpenStore

@@ -16,8 +16,10 @@ import { withTickets } from './http/ticket.ts'
 import { Mcp } from './mcp.ts'
 import { type McpOptions, resolveOptions } from './options.ts'
 import { closeServer } from './ops/close.ts'
+import { Drain } from './ops/drain.ts'
 import { createEvents } from './ops/events.ts'
 import { FreshSockets } from './ops/fresh-sockets.ts'
+import { registerHealth } from './ops/health.ts'
 import { createServer } from './assembly.ts'
 
 declare module 'fastify' {
@@ -41,12 +43,13 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
   const { prefix, paths, auth, hosts, origins, requireHttps, helmet, streams, limits, rateLimit } = options
   const tell = createEvents(options.name)
   const server = createServer(options, app.prefix, app.log, tell)
-  const { pool, sessions, stateless, streamable, httpSse, tickets, scopes } = server
+  const { pool, store, sessions, stateless, streamable, httpSse, tickets, tools, scopes } = server
   const metadata = createMetadata(auth || {}, app.prefix)
   const responses = new OpenResponses()
   const freshSockets = FreshSockets.of(app.server)
 
-  app.decorate('mcp', new Mcp(server))
+  const drain = new Drain(server, options.drain.timeout)
+  app.decorate('mcp', new Mcp({ ...server, drain: () => drain.run() }))
   if (!app.hasRequestDecorator('mcp')) app.decorateRequest('mcp', null)
 
   if (auth === false) app.log.warn(OPEN)
@@ -70,7 +73,7 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
       tickets,
       challenge,
       refuse: createRefuse(challenge, tell),
-      rates: await createRates(scope, { rateLimit, hasPrincipals: Boolean(auth), tools: server.tools, counters: server.store.counters, name: scope.prefix + paths.mcp }),
+      rates: await createRates(scope, { rateLimit, hasPrincipals: Boolean(auth), tools, counters: store.counters, name: scope.prefix + paths.mcp }),
       responses,
       pool,
       stateless,
@@ -80,8 +83,10 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
     }), { prefix })
   })
 
-  app.addHook('onReady', async () => { await server.store.opened() })
-  app.addHook('preClose', () => closeServer({ ...server, responses, freshSockets }))
+  const { health, ready } = options
+  app.register(async scope => registerHealth(scope, { health, ready, mcp: app.mcp, store, drain }))
+  app.addHook('onReady', async () => { await store.opened() })
+  app.addHook('preClose', () => closeServer({ ...server, within: app.initialConfig.pluginTimeout || Infinity, drain, responses, freshSockets }))
 }
 
 /**

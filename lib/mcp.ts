@@ -31,6 +31,7 @@ export interface McpParts {
   readonly resources: Resources
   readonly hooks: Hooks
   readonly stats: () => Stats
+  readonly drain: () => Promise<void>
 }
 
 type IsTemplate<Uri extends string> = Uri extends `${string}{${string}` ? true : false
@@ -101,6 +102,14 @@ export class Mcp {
   /** Runs hooks around every call. What it gives back takes them off again. Throws FST_MCP_HOOK_INVALID. */
   use (hooks: McpHooks): () => void {
     return this.#parts.hooks.add(hooks)
+  }
+
+  /**
+   * Comes to rest while the server still serves: no new sessions, calls in progress get `drain.timeout` milliseconds, then streams end and
+   * their clients are told to come back. Resolves when it is done; `app.close()` does it if nobody did.
+   */
+  drain (): Promise<void> {
+    return this.#parts.drain()
   }
 
   /** Counts of this server on this node. */

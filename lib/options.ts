@@ -134,6 +134,11 @@ export const optionsSchema = z.strictObject({
     grace: ms(1).default(5_000).describe('Milliseconds after which a tool that ignores the end of its call is logged as abandoned.'),
     maxResult: count.default(10_485_760).describe('The most bytes of a result.')
   }).prefault({}).describe('The same limits hold for reading resources and for making prompts.'),
+  health: path.optional().describe('Answers 200 with counts as JSON while the process is well. Off unless named; without auth.'),
+  ready: path.optional().describe('The same while it should get requests; 503 when it drains or its store is away. Off unless named; without auth.'),
+  drain: z.strictObject({
+    timeout: ms(0).default(10_000).describe('Milliseconds that calls in progress have to end when the server closes.')
+  }).prefault({}),
   lists: z.strictObject({
     pageSize: count.default(100).describe('Entries in one page of a list.')
   }).prefault({}),

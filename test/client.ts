@@ -53,7 +53,7 @@ const PATIENCE_MS = 20_000
 export async function createApp (t: Test, options: McpOptions = {}, server: FastifyServerOptions = {}): Promise<FastifyInstance> {
   const app = Fastify(server)
   t.after(() => app.close())
-  await app.register(mcp, { name: 'test', version: '1.0.0', ...options })
+  await app.register(mcp, { name: 'test', version: '1.0.0', drain: { timeout: 0 }, ...options })
   return app
 }
 
@@ -133,6 +133,8 @@ export class EventStream {
   /** Everything that arrived, also what was not asked for yet. */
   readonly events: EventSourceMessage[] = []
   readonly comments: string[] = []
+  /** The milliseconds that it was last told to wait before it comes back. */
+  retry: number | undefined
   /** Resolves when nothing more comes, whoever ended it. */
   readonly closed: Promise<void>
   #read = 0
@@ -143,7 +145,11 @@ export class EventStream {
     this.status = status
     this.headers = headers
     this.body = body
-    const parser = createParser({ onEvent: event => this.events.push(event), onComment: text => this.comments.push(text) })
+    const parser = createParser({
+      onEvent: event => this.events.push(event),
+      onComment: text => this.comments.push(text),
+      onRetry: ms => { this.retry = ms }
+    })
     this.closed = new Promise(resolve => {
       body.once('close', () => {
         this.#ended = true

@@ -167,13 +167,13 @@ t.test('whoever still gets in while the server closes is refused', async t => {
   await until(() => app.mcp.stats().calls === 0, 'the server to begin')
   const refused = await Promise.all([
     client.post({ ...body, params: { name: 'any' } }),
-    open(served.url, '/sse').then(read),
     open(served.url, '/mcp', { headers: client.headers }).then(read)
   ])
   for (const { status, messages } of refused) {
     t.equal(status, 503)
     t.match(messages, [{ error: { data: { code: 'FST_MCP_CLOSING' } } }])
   }
+  await t.rejects(open(served.url, '/sse').then(read), 'what a refusal would end for good')
   t.ok(await closing < BOUND_MS)
   deaf.close()
 })
@@ -182,7 +182,7 @@ t.test('over HTTP/2', async t => {
   const serve2 = async (beforeSse = async (): Promise<void> => {}) => {
     const app = Fastify({ http2: true })
     app.addHook('preHandler', async ({ url }) => { if (url === '/sse') await beforeSse() })
-    await app.register(mcp)
+    await app.register(mcp, { drain: { timeout: 0 } })
     const url = await app.listen({ port: 0, host: '127.0.0.1' })
     const session = connect2(url)
     session.on('error', () => {})

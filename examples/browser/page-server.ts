@@ -33,4 +33,4 @@ app.mcp.tool('countdown', {
 const url = await app.listen({ host: '127.0.0.1', port: Number(process.env.PORT ?? 3000) })
 // What follows the # is never sent to a server, and this line is no line of the log.
 console.log(`${url}/#token=${token}`)
-closeWithGrace({ delay: 10_000, logger: app.log }, async () => { await app.close() })
+closeWithGrace({ delay: 15_000, logger: app.log }, async () => { await app.mcp.drain(); await app.close() })

@@ -181,6 +181,12 @@ export class Channel implements Line {
     }
   }
 
+  /** The last event of this server was sent, and the client is told to come back for more. */
+  leaveOff (): void {
+    this.#stream?.write(encode({ retry: this.#options.retry }))
+    this.end()
+  }
+
   end (): void {
     if (this.#over) return
     this.#over = true

@@ -58,6 +58,8 @@ export interface Exchange {
   accepted (): void
   /** 200, nothing to say. */
   done (): void
+  /** Breaks the connection without an answer. */
+  drop (): void
   json (body: string, sessionId?: string): void
   stream (stream: SseStream): void
   /** Collects the answers to the requests of one POST and sends them as JSON or, once something else is to be told before, as a stream. */

@@ -44,6 +44,8 @@ export class HttpSse {
    * opens nothing. Throws FST_MCP_TICKET_INVALID.
    */
   get (facts: Facts, endpointOf: EndpointOf, exchange: Exchange): Awaitable<void> {
+    // Nor does it recover from a refusal; from a connection that breaks it does.
+    if (this.#sessions.isLeaving) return exchange.drop()
     const { pool } = this.#served
     pool.admit(ownerOf(facts.principal))
     const position = facts.lastEventId === undefined ? undefined : readEventId(facts.lastEventId)

@@ -49,6 +49,8 @@ export class SessionHost implements SessionMemory {
   /** Those at work, as they are told of changes. */
   readonly audience = new Audience(this.#live)
   readonly #timer: NodeJS.Timeout
+  /** Whether there are no new sessions, and no new streams of old ones. */
+  isLeaving = false
   /** What other nodes do for these sessions; null where there are none. */
   readonly elsewhere: Elsewhere | null
 
@@ -81,8 +83,9 @@ export class SessionHost implements SessionMemory {
     this.#inBackground(() => this.end(id, new errorCodes.FST_MCP_CLIENT_GONE()))
   }
 
-  /** Throws FST_MCP_SESSIONS_FULL and FST_MCP_QUOTA_EXCEEDED. */
+  /** Throws FST_MCP_SESSIONS_FULL, FST_MCP_QUOTA_EXCEEDED and FST_MCP_CLOSING. */
   create (record: SessionRecord): Awaitable<SessionRecord> {
+    if (this.isLeaving) throw new errorCodes.FST_MCP_CLOSING()
     const { store: { sessions }, maxPerPrincipal } = this.#options
     return whenReady(sessions.create(record, maxPerPrincipal), created => {
       if (created === 'quota') throw atLimit('sessions.maxPerPrincipal', new errorCodes.FST_MCP_QUOTA_EXCEEDED(maxPerPrincipal, 'sessions'))
@@ -235,13 +238,18 @@ export class SessionHost implements SessionMemory {
     session.end(reason)
   }
 
-  /** Ends what is at work here. Where there are other nodes, their clients find their sessions there. */
-  async close (reason: Error): Promise<void> {
-    clearInterval(this.#timer)
+  /** Ends the streams, and tells their clients to come back. Where there are other nodes, these take them over. */
+  async handOver (): Promise<void> {
     const live = [...this.#live.values()]
-    for (const session of live) session.end(reason)
+    await this.elsewhere?.leave(live.map(({ record }) => record))
+    for (const { channels } of live) channels.forEach(channel => channel.leaveOff())
+  }
+
+  /** Ends what is at work here. */
+  close (reason: Error): void {
+    clearInterval(this.#timer)
+    for (const session of this.#live.values()) session.end(reason)
     this.#live.clear()
     this.audience.clear()
-    await this.elsewhere?.leave(live.map(({ record }) => record))
   }
 }

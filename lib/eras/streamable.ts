@@ -106,6 +106,7 @@ export class Streamable {
   /** Answers a GET: opens the session's own stream, or resumes the one that `Last-Event-ID` names. */
   get (sessions: SessionHost, facts: Facts, exchange: Exchange): Awaitable<void> {
     const { pool } = this.#served
+    if (sessions.isLeaving) throw new errorCodes.FST_MCP_CLOSING()
     return whenReady(sessionOf(sessions, facts), session => {
       const profile = profileOfRequest(session, facts.version)
       const position = facts.lastEventId === undefined ? undefined : readEventId(facts.lastEventId)

@@ -131,6 +131,10 @@ export class Answer implements Exchange, Outbox {
     this.#reply.code(200).send()
   }
 
+  drop (): void {
+    this.#reply.raw.destroy()
+  }
+
   canStream (): boolean {
     return this.#options.accepts.sse
   }

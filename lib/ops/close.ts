@@ -5,10 +5,14 @@ import { errorCodes } from '../errors.ts'
 import type { OpenResponses } from '../http/answer.ts'
 import type { CallsInProgress } from '../protocol/in-progress.ts'
 import type { StreamPool } from '../sse/pool.ts'
+import type { Drain } from './drain.ts'
 import type { FreshSockets } from './fresh-sockets.ts'
 import type { OpenStore } from '../store/store.ts'
 
 export interface Closable {
+  /** Milliseconds that Fastify waits for its hooks. */
+  readonly within: number
+  readonly drain: Drain
   readonly calls: CallsInProgress
   readonly sessions: SessionHost | null
   readonly listeners: Listeners
@@ -21,19 +25,22 @@ export interface Closable {
 
 // A client that still reads needs far less; one that does not is not waited for.
 const FLUSH_MS = 1_000
+// All that comes after the drain.
+const CLOSE_MS = 2 * FLUSH_MS
 
 /** Ends everything with an answer: calls in an error, streams after their last event. Bounded, whatever the clients and tools do. */
-export async function closeServer ({ calls, sessions, listeners, pool, responses, store, cluster, freshSockets }: Closable): Promise<void> {
+export async function closeServer (closable: Closable): Promise<void> {
+  const { within, drain, calls, sessions, listeners, pool, responses, store, cluster, freshSockets } = closable
+  await drain.run(Math.max(0, within - CLOSE_MS))
   pool.refuse()
   calls.abort(new errorCodes.FST_MCP_CLOSING())
   // An aborted call answers within this turn.
   await new Promise(resolve => setImmediate(resolve))
-  const left = sessions?.close(new errorCodes.FST_MCP_CLOSING())
+  sessions?.close(new errorCodes.FST_MCP_CLOSING())
   listeners.close()
   pool.close()
   await responses.closed(FLUSH_MS)
   freshSockets?.close()
-  await left
   cluster?.close()
   await store.close()
 }

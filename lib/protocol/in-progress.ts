@@ -7,6 +7,7 @@ export class CallsInProgress {
   readonly #calls = new Set<Call>()
   /** The calls of each principal, and what waits to become one. */
   readonly owners = new Tally()
+  #onIdle = (): void => {}
   #abandoned = 0
 
   get size (): number {
@@ -25,6 +26,19 @@ export class CallsInProgress {
     done.then(() => {
       this.#calls.delete(call)
       this.owners.remove(owner)
+      if (this.size === 0) this.#onIdle()
+    })
+  }
+
+  /** Resolves when none is left, or after `ms`. */
+  async idle (ms: number): Promise<void> {
+    if (this.size === 0 || ms === 0) return
+    await new Promise<void>(resolve => {
+      const timer = setTimeout(resolve, ms).unref()
+      this.#onIdle = () => {
+        clearTimeout(timer)
+        resolve()
+      }
     })
   }
 

@@ -1,0 +1,32 @@
+import type { FastifyInstance, FastifyReply } from 'fastify'
+import type { Mcp } from '../mcp.ts'
+import type { OpenStore } from '../store/store.ts'
+import type { Drain } from './drain.ts'
+
+export interface HealthOptions {
+  readonly health: string | undefined
+  readonly ready: string | undefined
+  readonly mcp: Mcp
+  readonly store: OpenStore
+  readonly drain: Drain
+}
+
+/** Serves the paths that probes of load balancers and orchestrators ask: whether the process is well, and whether it should get requests. */
+export function registerHealth (scope: FastifyInstance, { health, ready, mcp, store, drain }: HealthOptions): void {
+  const answer = (reply: FastifyReply, status: string): void => {
+    const { sessions, streams, calls } = mcp.stats()
+    const node = store.bus?.node
+    reply.header('cache-control', 'no-store').send({
+      status, timestamp: new Date().toISOString(), uptime: Math.round(process.uptime()), sessions, streams, calls, ...(node !== undefined && { node })
+    })
+  }
+  // Probes come every few seconds, and would fill the log.
+  const logLevel = 'warn'
+  if (health !== undefined) scope.get(health, { logLevel }, (_request, reply) => answer(reply, 'ok'))
+  if (ready === undefined) return
+  scope.get(ready, { logLevel }, (_request, reply) => {
+    const problem = drain.isDraining ? 'draining' : store.problem()
+    if (problem !== null) reply.code(503)
+    answer(reply, problem ?? 'ok')
+  })
+}
