@@ -80,6 +80,8 @@ function normalize (text: string): string {
     .replace(/(sessionId=|mcp-session-id: |id: )[\w-]{24}/g, '$1SESSION')
     .replace(/(ticket(?:":"|=))[\w-]{32}/g, '$1TICKET')
     .replace(/\b[0-9a-f]{8}[0-9a-z]+((?:\.[is][\w-]+)?_\d)/g, 'STREAM$1')
+    .replace(/("timestamp": ?")[^"]+/g, '$1TIME')
+    .replace(/("uptime": ?)\d+/g, '$10')
     .replace(/^date: .*$/gim, 'date: DATE')
     .replace(/request req-\w+/g, 'request REQUEST')
     .replace(/("requestState":") ?[\w-]+/g, '$1STATE')

@@ -35,7 +35,7 @@ export class Questions {
 
   constructor (options: QuestionsOptions) {
     this.#options = options
-    this.#node = options.node ?? randomBytes(6).toString('hex')
+    this.#node = options.node ?? randomBytes(4).toString('hex')
   }
 
   get size (): number {
