@@ -364,7 +364,7 @@ t.test('streams.stall', async t => {
 })
 
 t.test('tools.timeout', async t => {
-  const TIMEOUT = 500
+  const TIMEOUT = 1_500
   const isTimeout = { result: { isError: true, content: [{ text: `The tool ran longer than ${TIMEOUT} ms` }] } }
   const CHUNKS = 110
   const chunk = 'x'.repeat(50_000)
