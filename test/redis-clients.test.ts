@@ -11,8 +11,8 @@ import { type RedisClient, redisStore } from 'fastify-mcp-sse/redis'
 import { Redis } from 'ioredis'
 import { createClient, createClientPool, createCluster, createSentinel, RESP_TYPES } from 'redis'
 import t, { type Test } from 'tap'
-import { Client, createApp, EventStream, listen, send, SseClient } from './client.ts'
-import { freePort, type RedisServer, startRedis } from './redis-server.ts'
+import { Client, createApp, listen, send, SseClient } from './client.ts'
+import { freePort, startRedis } from './redis-server.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'fastify-mcp-sse-redis-'))
 t.after(() => rmSync(folder, { recursive: true }))
@@ -76,7 +76,7 @@ const connectors: Record<'ioredis' | 'redis', Connect> = {
   }
 }
 
-// What the table in docs/scaling.md grants.
+// What the store needs, and nothing else.
 const RIGHTS = [
   'reset', 'on', '>secret', '~mcp:*', '&mcp:*', '-@all',
   '+get', '+set', '+getdel', '+del', '+exists', '+pexpire', '+xadd', '+xtrim', '+xrange', '+zrem', '+eval', '+evalsha',

@@ -71,9 +71,9 @@ interface ServerNode {
 const ada = { authorization: 'Bearer ada' }
 
 /** Two nodes of one server. */
-async function startNodes (t: Test, connect: () => Promise<RedisClient>, options: McpOptions = {}): Promise<[ServerNode, ServerNode]> {
+async function startNodes (t: Test, connect: () => Promise<RedisClient>, lease: number, options: McpOptions = {}): Promise<[ServerNode, ServerNode]> {
   const start = async (): Promise<ServerNode> => {
-    const store = redisStore(await connect(), { lease: 600 })
+    const store = redisStore(await connect(), { lease })
     const app = await createApp(t, { store, auth: { verify: token => ({ id: token }) }, ...options })
     app.mcp.tool('count', { input: { type: 'object', properties: { to: { type: 'number' } } } }, async function * ({ to }, { signal }) {
       for (let i = 1; i <= Number(to); i++) {
@@ -98,7 +98,7 @@ const numbers = (from: number, to: number): string => Array.from({ length: to - 
 for (const [name, connect] of Object.entries(connectors)) {
   t.test(`a Redis Cluster serves sessions, streams, tickets and limits of all nodes, with ${name}`, async t => {
     const servers = await startCluster(t)
-    const [a, b] = await startNodes(t, () => connect(t, servers), {
+    const [a, b] = await startNodes(t, () => connect(t, servers), 3_000, {
       sessions: { maxPerPrincipal: 4 }, rateLimit: { max: 1_000, timeWindow: 60_000 }, tickets: { ttl: 60_000 }
     })
     const client = await Client.connect(a.url, { headers: ada })
@@ -170,7 +170,7 @@ for (const [name, connect] of Object.entries(connectors)) {
 for (const name of ['ioredis', 'redis'] as const) {
   t.test(`a master that is away for a while is answered with 503, and comes back, with ${name}`, async t => {
     const servers = await startCluster(t)
-    const [a, b] = await startNodes(t, () => connectors[name](t, servers))
+    const [a, b] = await startNodes(t, () => connectors[name](t, servers), 600)
     for (const server of servers) {
       const client = await Client.connect(a.url, { headers: ada })
       t.equal(client.server !== undefined, true)

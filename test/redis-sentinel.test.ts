@@ -63,6 +63,11 @@ for (const [name, connect] of Object.entries(connectors)) {
     const there = new Client(b, { headers: client.headers })
     t.strictSame((await there.request('ping')).result, {})
 
+    // What a master has not yet told its replica is lost with it.
+    const admin = new Redis(master.port, '127.0.0.1', { retryStrategy: null })
+    await admin.call('SET', ['synced', '1'])
+    while (await admin.call('WAIT', ['1', '1000']) !== 1) await sleep(20)
+    admin.disconnect()
     await master.stop()
     const seen = new Set<number>()
     do seen.add((await there.notify('notifications/x')).status)

@@ -36,7 +36,7 @@ interface CommandOptions {
   readonly typeMapping: Record<never, never>
 }
 
-export interface Subscription {
+interface Subscription {
   readonly channels: readonly string[]
   readonly onMessage: (text: string) => void
   /** Its connection was lost, and what was said meanwhile with it. It comes back. */

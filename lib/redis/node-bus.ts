@@ -85,7 +85,6 @@ export class NodeBus implements Bus {
   }
 
   #subscribe (): void {
-    this.#subscriber?.close()
     this.#isSubscribed = false
     this.#heardAt = Date.now()
     const subscriber: Subscriber = this.#options.driver.subscribe({
@@ -96,8 +95,7 @@ export class NodeBus implements Bus {
     })
     this.#subscriber = subscriber
     subscriber.opened.then(() => {
-      if (this.#subscriber !== subscriber) return
-      this.#isSubscribed = true
+      this.#isSubscribed ||= this.#subscriber === subscriber
       this.#beat()
     }, () => this.#drop(subscriber))
   }
