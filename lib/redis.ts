@@ -28,7 +28,6 @@ const MIN_MS = 100
  * each server, to subscribe. Throws FST_MCP_OPTION_INVALID.
  */
 export function redisStore (client: RedisClient, { prefix = 'mcp', lease = 3_000, timeout = 2_000 }: RedisStoreOptions = {}): Store {
-  if (!('call' in Object(client)) && !('sendCommand' in Object(client))) throw new errorCodes.FST_MCP_OPTION_INVALID('`client` must be a client of ioredis or redis')
   if (typeof prefix !== 'string' || prefix === '' || /[{}]/.test(prefix)) throw new errorCodes.FST_MCP_OPTION_INVALID('`prefix` must be a string without braces')
   for (const [name, ms] of Object.entries({ lease, timeout })) {
     if (!Number.isSafeInteger(ms) || ms < MIN_MS) throw new errorCodes.FST_MCP_OPTION_INVALID(`\`${name}\` must be milliseconds, at least ${MIN_MS}, got ${String(ms)}`)
@@ -38,7 +37,7 @@ export function redisStore (client: RedisClient, { prefix = 'mcp', lease = 3_000
 }
 
 function open (driver: ReturnType<typeof driverOf>, limits: StoreLimits, { prefix, lease, timeout }: Required<RedisStoreOptions>): OpenStore {
-  const own = `${prefix}:${createHash('sha256').update(limits.server).digest('base64url').slice(0, 12)}`
+  const own = `${prefix}:${createHash('sha256').update(`${driver.database} ${limits.server}`).digest('base64url').slice(0, 12)}`
   const link = new Link(driver, timeout)
   const events = new EventMirror(link, own, limits)
   const sessions = new SessionRecords(link, own, limits, id => events.drop(id))
@@ -48,7 +47,8 @@ function open (driver: ReturnType<typeof driverOf>, limits: StoreLimits, { prefi
   const bus = new NodeBus({
     driver,
     link,
-    prefix: own,
+    // One node of a cluster has all leases and letters: they are lost together, and come back together.
+    prefix: `${own}:{bus}`,
     lease,
     timeout,
     onBack: catchUp,
@@ -75,4 +75,4 @@ function open (driver: ReturnType<typeof driverOf>, limits: StoreLimits, { prefi
   }
 }
 
-export type { Ioredis, NodeRedis, NodeRedisCluster, RedisClient } from './redis/driver.ts'
+export type { Ioredis, NodeRedis, NodeRedisCluster, NodeRedisSentinel, RedisClient } from './redis/driver.ts'

@@ -6,6 +6,9 @@ import type {
   Answer, CallToolResult, Created, EventLog, LoggedEvent, LogLevel, McpOptions, Principal, PromptHandle, Replay, ResourceHandle, Root, SampleResult,
   SessionRecord, Sessions, TemplateHandle, ToolHandle, UrlAnswer
 } from 'fastify-mcp-sse'
+import type { RedisClient } from 'fastify-mcp-sse/redis'
+import { Cluster, Redis } from 'ioredis'
+import { createClient, createClientPool, createCluster, createSentinel, RESP_TYPES } from 'redis'
 import * as v from 'valibot'
 import { z } from 'zod'
 import type { Variables, VariablesOf } from '../lib/features/uri-template.ts'
@@ -228,4 +231,25 @@ export function store (sessions: Sessions, events: EventLog, record: SessionReco
   holds<Same<typeof record.logLevel, LogLevel | null>>()
   holds<Same<Parameters<typeof events.append>[1], LoggedEvent>>()
   holds<Same<Awaited<ReturnType<typeof events.after>>, Replay | undefined>>()
+}
+
+export function redisClients (): RedisClient[] {
+  const sentinel = { name: 'mcp', sentinelRootNodes: [{ host: '127.0.0.1', port: 26379 }] }
+  // @ts-expect-error: the connections of a pool keep no order
+  const pool: RedisClient = createClientPool()
+  return [
+    pool,
+    new Redis(),
+    new Redis({ sentinels: [{ port: 26379 }], name: 'mcp' }),
+    new Redis({ protocol: 2 }),
+    new Redis({ replyMapping: 'resp3' }),
+    new Cluster([6379]),
+    createClient(),
+    createClient({ RESP: 2 }),
+    createClient({ RESP: 3, commandOptions: { typeMapping: { [RESP_TYPES.BLOB_STRING]: Buffer } } }),
+    createCluster({ rootNodes: [] }),
+    createCluster({ rootNodes: [], RESP: 2 }),
+    createSentinel(sentinel),
+    createSentinel({ ...sentinel, RESP: 2 })
+  ]
 }

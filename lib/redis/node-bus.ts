@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { errorCodes } from '../errors.ts'
 import type { Bus, BusListener } from '../store/store.ts'
-import type { Driver } from './driver.ts'
+import type { Driver, Subscriber } from './driver.ts'
 import type { Link } from './link.ts'
 
 export interface NodeBusOptions {
@@ -30,8 +30,8 @@ export class NodeBus implements Bus {
   readonly #options: NodeBusOptions
   readonly #listeners = new Set<BusListener>()
   readonly #timer: NodeJS.Timeout
-  #unsubscribe: (() => void) | undefined
-  #isSubscribing = false
+  #subscriber: Subscriber | undefined
+  #isSubscribed = false
   #isBeating = false
   #isClosed = false
   #isOpen = false
@@ -39,6 +39,7 @@ export class NodeBus implements Bus {
   #sent = 0
   #heard = 0
   #wasAway = false
+  #heardAt = 0
   /** Until then the leases of others may not be back yet. */
   #trustsFrom = 0
 
@@ -65,7 +66,7 @@ export class NodeBus implements Bus {
 
   /** Whether what others say is heard. */
   get hears (): boolean {
-    return this.#unsubscribe !== undefined && this.#sent - this.#heard < BEATS_IN_LEASE
+    return this.#isSubscribed && this.#sent - this.#heard < BEATS_IN_LEASE
   }
 
   /** Resolves once this node hears and is known to be there, or when Redis did not let it in time: it goes on trying. */
@@ -83,22 +84,29 @@ export class NodeBus implements Bus {
     })
   }
 
-  async #subscribe (): Promise<void> {
-    if (this.#isSubscribing || this.#unsubscribe !== undefined) return
-    this.#isSubscribing = true
-    try {
-      const unsubscribe = await this.#options.driver.subscribe({
-        channels: [this.#inbox, this.#toAll],
-        onMessage: text => this.#hear(text),
-        onLost: () => { this.#wasAway = true },
-        // The client says itself why, and comes back by itself.
-        onError: () => {}
-      })
-      if (this.#isClosed) unsubscribe()
-      else this.#unsubscribe = unsubscribe
-    } finally {
-      this.#isSubscribing = false
-    }
+  #subscribe (): void {
+    this.#isSubscribed = false
+    this.#heardAt = Date.now()
+    const subscriber: Subscriber = this.#options.driver.subscribe({
+      channels: [this.#inbox, this.#toAll],
+      onMessage: text => this.#hear(text),
+      onLost: () => { this.#wasAway = true },
+      onEnd: () => this.#drop(subscriber)
+    })
+    this.#subscriber = subscriber
+    subscriber.opened.then(() => {
+      this.#isSubscribed ||= this.#subscriber === subscriber
+      this.#beat()
+    }, () => this.#drop(subscriber))
+  }
+
+  /** The next beat brings another. */
+  #drop (subscriber: Subscriber): void {
+    subscriber.close()
+    if (this.#subscriber !== subscriber) return
+    this.#subscriber = undefined
+    this.#isSubscribed = false
+    this.#wasAway = true
   }
 
   #hear (text: string): void {
@@ -108,6 +116,7 @@ export class NodeBus implements Bus {
     // A letter to oneself that was not heard was not the only one.
     if (beat !== this.#heard + 1 || this.#wasAway) this.#missed()
     this.#heard = beat
+    this.#heardAt = Date.now()
   }
 
   #missed (): void {
@@ -117,13 +126,17 @@ export class NodeBus implements Bus {
 
   #beat (): void {
     this.#options.onBeat()
-    if (this.#isBeating) return
+    if (this.#isBeating || this.#isClosed) return
     this.#isBeating = true
-    this.#subscribe().then(() => this.#renew()).catch(() => { this.#trustsFrom = Infinity }).finally(() => { this.#isBeating = false })
+    this.#renew().catch(() => { this.#trustsFrom = Infinity }).finally(() => { this.#isBeating = false })
   }
 
   async #renew (): Promise<void> {
-    const { link, lease, onBack } = this.#options
+    const { link, lease, timeout, onBack } = this.#options
+    // A connection that leads nowhere does not say so.
+    if (this.#subscriber !== undefined && Date.now() - this.#heardAt > lease + timeout) this.#drop(this.#subscriber)
+    if (this.#subscriber === undefined) this.#subscribe()
+    if (!this.#isSubscribed) return
     const key = this.#leaseOf(this.node)
     // Whoever does not hear is not there.
     const renewal = this.hears ? ['SET', key, '1', 'PX', String(lease)] : ['DEL', key]
@@ -165,7 +178,7 @@ export class NodeBus implements Bus {
   async close (): Promise<void> {
     this.#isClosed = true
     clearInterval(this.#timer)
-    this.#unsubscribe?.()
+    this.#subscriber?.close()
     const key = this.#leaseOf(this.node)
     await this.#options.link.run(key, 'DEL', key).catch(() => {})
   }
