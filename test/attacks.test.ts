@@ -249,6 +249,7 @@ t.test('a request that is cancelled while the store works on it gets no answer',
         get: id => sessions.get(id),
         update: () => new Promise(resolve => { write = resolve }),
         touch: record => sessions.touch(record),
+        restore: record => sessions.restore(record),
         delete: id => sessions.delete(id),
         get size () { return sessions.size }
       }
@@ -514,6 +515,7 @@ t.test('a store that fails in the background is told to the log', async t => {
             get: id => sessions.get(id),
             update: (record, change) => sessions.update(record, change),
             touch: record => isDown && method === 'touch' ? fail() : sessions.touch(record),
+            restore: record => sessions.restore(record),
             delete: id => isDown && method === 'delete' ? fail() : sessions.delete(id),
             get size () { return sessions.size }
           }

@@ -38,6 +38,7 @@ export function laterStore (): Store {
             Object.assign(record, structuredClone(kept))
           },
           touch: record => later(sessions.touch(record)),
+          restore: record => later(sessions.restore(record)),
           delete: id => later(sessions.delete(id))
         },
         events: {

@@ -146,6 +146,7 @@ t.test('no store ever sees a ticket or a bearer token, only the hash of a ticket
       get: id => sessions.get(id),
       update: (record, change) => sessions.update(record, change),
       touch: record => sessions.touch(record),
+      restore: record => sessions.restore(record),
       delete: id => sessions.delete(id),
       get size () { return sessions.size }
     },
@@ -188,6 +189,7 @@ t.test('a used ticket is refused as one that never was, with the same work', asy
       },
       update: (record, change) => sessions.update(record, change),
       touch: record => sessions.touch(record),
+      restore: record => sessions.restore(record),
       delete: id => sessions.delete(id),
       get size () { return sessions.size }
     },
@@ -420,6 +422,7 @@ t.test('a store that fails to bind a ticket leaves no stream behind', async t =>
       get: id => sessions.get(id),
       async update () { if (fails) throw new Error('down') },
       touch: id => sessions.touch(id),
+      restore: record => sessions.restore(record),
       delete: id => sessions.delete(id),
       get size () { return sessions.size }
     }

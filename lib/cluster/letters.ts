@@ -23,7 +23,9 @@ const CHECKS_TO_TAKE = 12
 export class Letters implements BusListener {
   readonly #bus: Bus
   readonly #takers = new Map<string, Take>()
-  readonly #gapListeners: (() => void)[] = []
+  readonly #gapListeners: ((isEmptied: boolean) => void)[] = []
+  /** The last question of each node that was taken. */
+  readonly #taken = new Map<string, number>()
   readonly #asked = new Map<number, Asked>()
   readonly #onError: (error: unknown) => void
   readonly #unlisten: () => void
@@ -33,7 +35,7 @@ export class Letters implements BusListener {
   constructor (bus: Bus, onError: (error: unknown) => void) {
     this.#bus = bus
     this.#onError = onError
-    this.#takers.set('taken', ({ ref }) => this.#taken(ref))
+    this.#takers.set('taken', ({ ref }) => this.#markTaken(ref))
     this.#takers.set('answer', letter => this.#answered(letter))
     this.#unlisten = bus.listen(this)
   }
@@ -47,7 +49,8 @@ export class Letters implements BusListener {
     this.#takers.set(kind, take)
   }
 
-  onLoss (listener: () => void): void {
+  /** Calls back when letters may have been lost; with true when all that the store has kept was. */
+  onLoss (listener: (isEmptied: boolean) => void): void {
     this.#gapListeners.push(listener)
   }
 
@@ -109,6 +112,9 @@ export class Letters implements BusListener {
       this.#take(take, letter, from).catch(this.#onError)
       return
     }
+    // A client of the store that lost its connection may have sent it twice.
+    if (ref <= (this.#taken.get(from) ?? 0)) return
+    this.#taken.set(from, ref)
     this.tell(from, 'taken', { ref })
     this.#take(take, letter, from).then(
       answer => this.tell(from, 'answer', { ref, answer }),
@@ -121,11 +127,11 @@ export class Letters implements BusListener {
     return take(letter, from)
   }
 
-  onGap (): void {
-    for (const listener of this.#gapListeners) listener()
+  onGap (isEmptied: boolean): void {
+    for (const listener of this.#gapListeners) listener(isEmptied)
   }
 
-  #taken (ref: unknown): void {
+  #markTaken (ref: unknown): void {
     const asked = this.#asked.get(Number(ref))
     if (asked !== undefined) asked.isTaken = true
   }

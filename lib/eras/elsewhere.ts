@@ -36,11 +36,22 @@ export class Elsewhere {
     about('cancelled', (session, { id, reason }) => host.peek(session)?.calls.get(id as RequestId)?.abort(new errorCodes.FST_MCP_CANCELLED(String(reason))))
     about('listening', (session, { isClaim }, from) => this.#mute(session, isClaim !== true || from > letters.node))
     about('deaf', session => this.#unmute(session))
+    letters.onLoss(isEmptied => this.#reconcile(isEmptied))
     letters.on('attach', (letter, from) => this.#attach(letter, from))
   }
 
   get node (): string {
     return this.#cluster.node
+  }
+
+  /** Looks whether the sessions at work here are still kept, since word of their end may have been lost; or has them kept again. */
+  #reconcile (isEmptied: boolean): void {
+    const { sessions } = this.#store
+    for (const record of this.#host.records()) {
+      this.#host.inBackground(() => isEmptied
+        ? sessions.restore(record)
+        : whenReady(sessions.get(record.id), kept => { if (kept === undefined) this.#ended(record.id) }))
+    }
   }
 
   /** Its record has changed. */

@@ -64,12 +64,12 @@ export class SessionHost implements SessionMemory {
   /** Whoever holds a stream open or waits for an answer is not idle. */
   #touchLive (): void {
     for (const session of this.#live.values()) {
-      if (!session.isIdle) this.#inBackground(() => this.#options.store.sessions.touch(session.record))
+      if (!session.isIdle) this.inBackground(() => this.#options.store.sessions.touch(session.record))
     }
   }
 
   /** Nobody waits for this: a store that fails is told to the log. */
-  #inBackground (work: () => Awaitable<unknown>): void {
+  inBackground (work: () => Awaitable<unknown>): void {
     try {
       const done = work()
       if (done instanceof Promise) done.catch(this.#options.onError)
@@ -80,7 +80,7 @@ export class SessionHost implements SessionMemory {
 
   /** Ends the session of a client that did not come back. */
   expire (id: string): void {
-    this.#inBackground(() => this.end(id, new errorCodes.FST_MCP_CLIENT_GONE()))
+    this.inBackground(() => this.end(id, new errorCodes.FST_MCP_CLIENT_GONE()))
   }
 
   /** Throws FST_MCP_SESSIONS_FULL, FST_MCP_QUOTA_EXCEEDED and FST_MCP_CLOSING. */
@@ -99,7 +99,7 @@ export class SessionHost implements SessionMemory {
     const { sessions } = this.#options.store
     return whenReady(sessions.get(id), record => {
       if (record === undefined || record.principal !== ownerOf(principal) || record.transport !== transport) return undefined
-      this.#inBackground(() => sessions.touch(record))
+      this.inBackground(() => sessions.touch(record))
       const live = this.#live.get(id)
       if (live === undefined) return record
       // What it may see may have changed since it last came in.
@@ -127,9 +127,14 @@ export class SessionHost implements SessionMemory {
   reload (id: string): void {
     const live = this.#live.get(id)
     if (live === undefined) return
-    this.#inBackground(() => whenReady(this.#options.store.sessions.get(id), record => {
+    this.inBackground(() => whenReady(this.#options.store.sessions.get(id), record => {
       if (record !== undefined) this.#refresh(live, record)
     }))
+  }
+
+  /** The sessions that are at work here. */
+  records (): SessionRecord[] {
+    return [...this.#live.values()].map(({ record }) => record)
   }
 
   /** What is at work of a session, if anything is. */

@@ -46,8 +46,8 @@ export class Caps {
   /** Counts one more, unless there are as many as may be. */
   async reserve (id: string, owner: string | null, max: number, maxPerOwner: number): Promise<'created' | 'full' | 'quota'> {
     const [total, own] = await Promise.all([
-      this.#link.script(RESERVE, this.#prefix, this.#ttl, String(max), id),
-      owner === null ? 1 : this.#link.script(RESERVE, this.#keyOf(owner), this.#ttl, String(maxPerOwner), id)
+      this.#link.script(RESERVE, this.#prefix, this.#ttl, limitOf(max), id),
+      owner === null ? 1 : this.#link.script(RESERVE, this.#keyOf(owner), this.#ttl, limitOf(maxPerOwner), id)
     ])
     if (total !== 0 && own !== 0) {
       this.#size = Number(total)
@@ -72,4 +72,9 @@ export class Caps {
   #keys (owner: string | null): string[] {
     return owner === null ? [this.#prefix] : [this.#prefix, this.#keyOf(owner)]
   }
+}
+
+/** Redis reads `Infinity` as nothing. */
+function limitOf (max: number): string {
+  return max === Infinity ? 'inf' : String(max)
 }

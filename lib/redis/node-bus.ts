@@ -20,6 +20,8 @@ export interface NodeBusOptions {
 // A lease outlives two beats that are lost.
 const BEATS_IN_LEASE = 3
 const HURRY_MS = 20
+// A week: whoever first comes after it begins another, which costs each node a look at its sessions.
+const EPOCH_MS = String(604_800_000)
 
 /**
  * Letters between nodes over publish and subscribe, on one connection of this node's own. A lease says that a node is there and hears;
@@ -39,6 +41,8 @@ export class NodeBus implements Bus {
   #sent = 0
   #heard = 0
   #wasAway = false
+  #hasGap = false
+  #epoch: string | undefined
   #heardAt = 0
   /** Until then the leases of others may not be back yet. */
   #trustsFrom = 0
@@ -54,6 +58,10 @@ export class NodeBus implements Bus {
 
   #inboxOf (node: string): string {
     return `${this.#options.prefix}:inbox:${node}`
+  }
+
+  get #epochKey (): string {
+    return `${this.#options.prefix}:epoch`
   }
 
   get #toAll (): string {
@@ -114,14 +122,10 @@ export class NodeBus implements Bus {
     const { beat }: { beat?: unknown } = Object(message)
     if (typeof beat !== 'number') return this.#listeners.forEach(listener => listener.onMessage(message))
     // A letter to oneself that was not heard was not the only one.
-    if (beat !== this.#heard + 1 || this.#wasAway) this.#missed()
+    if (beat !== this.#heard + 1 || this.#wasAway) this.#hasGap = true
+    this.#wasAway = false
     this.#heard = beat
     this.#heardAt = Date.now()
-  }
-
-  #missed (): void {
-    this.#wasAway = false
-    this.#listeners.forEach(listener => listener.onGap())
   }
 
   #beat (): void {
@@ -140,7 +144,12 @@ export class NodeBus implements Bus {
     const key = this.#leaseOf(this.node)
     // Whoever does not hear is not there.
     const renewal = this.hears ? ['SET', key, '1', 'PX', String(lease)] : ['DEL', key]
-    await Promise.all([link.probe(key, ...renewal), link.probe(this.#inbox, 'PUBLISH', this.#inbox, JSON.stringify({ beat: ++this.#sent }))])
+    const [found] = await Promise.all([
+      link.probe(this.#epochKey, 'SET', this.#epochKey, this.node, 'NX', 'GET', 'PX', EPOCH_MS),
+      link.probe(key, ...renewal),
+      link.probe(this.#inbox, 'PUBLISH', this.#inbox, JSON.stringify({ beat: ++this.#sent }))
+    ])
+    this.#tellGap(String(found ?? this.node))
     if (!this.#isOpen && this.hears) {
       this.#isOpen = true
       this.#onOpen()
@@ -148,6 +157,15 @@ export class NodeBus implements Bus {
     if (this.#isClosed || this.#trustsFrom !== Infinity) return
     this.#trustsFrom = Date.now() + lease
     onBack()
+  }
+
+  /** `epoch`: of what Redis holds, another than before when it came back with nothing. */
+  #tellGap (epoch: string): void {
+    const isEmptied = this.#epoch !== undefined && this.#epoch !== epoch
+    this.#epoch = epoch
+    if (!isEmptied && !this.#hasGap) return
+    this.#hasGap = false
+    this.#listeners.forEach(listener => listener.onGap(isEmptied))
   }
 
   send (node: string, message: object): Promise<void> {

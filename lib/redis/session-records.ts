@@ -48,6 +48,13 @@ export class SessionRecords implements Sessions {
     return created
   }
 
+  async restore (record: SessionRecord): Promise<void> {
+    const { id, principal } = record
+    const key = this.#keyOf(id)
+    const kept = await this.#link.run(key, 'SET', key, JSON.stringify(record), 'NX', 'PX', String(this.#limits.idle))
+    if (kept !== null) await this.#caps.reserve(id, principal, Infinity, Infinity)
+  }
+
   async get (id: string): Promise<SessionRecord | undefined> {
     const key = this.#keyOf(id)
     return read(await this.#link.run(key, 'GET', key))

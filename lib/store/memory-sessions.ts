@@ -30,6 +30,10 @@ export class MemorySessions implements Sessions {
     return 'created'
   }
 
+  restore (record: SessionRecord): void {
+    if (this.get(record.id) === undefined) this.create(record, Infinity)
+  }
+
   #hasRoom (principal: string, max: number): boolean {
     const owned = this.#owned.get(principal)
     if (owned === undefined || owned.size < max) return true

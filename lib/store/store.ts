@@ -51,6 +51,8 @@ export type Created = 'created' | 'full' | 'quota'
 export interface Sessions {
   /** `maxPerPrincipal`: the most sessions whose `principal` is the same. Those of null are not counted. */
   create (record: SessionRecord, maxPerPrincipal: number): Awaitable<Created>
+  /** Keeps a session that the store has lost, unless it is there. */
+  restore (record: SessionRecord): Awaitable<void>
   get (id: string): Awaitable<SessionRecord | undefined>
   /**
    * Changes a record as it is kept now, whoever else changed it since it was read, and brings the given one up to date.
@@ -139,8 +141,8 @@ export interface Counters {
 export interface BusListener {
   /** JSON. */
   onMessage (message: unknown): void
-  /** Some messages may have been lost. */
-  onGap (): void
+  /** Some messages may have been lost. `isEmptied`: and with them all that the store has kept. */
+  onGap (isEmptied: boolean): void
 }
 
 /** How the nodes of one server reach each other. What one node sends another arrives in order, if it arrives. */
