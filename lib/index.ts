@@ -70,7 +70,9 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
       tickets,
       challenge,
       refuse: createRefuse(challenge, tell),
-      rates: await createRates(scope, { rateLimit, hasPrincipals: Boolean(auth), tools: server.tools, counters: server.store.counters, name: scope.prefix + paths.mcp }),
+      rates: await createRates(scope, {
+        rateLimit, hasPrincipals: Boolean(auth), tools: server.tools, counters: server.store.counters, name: scope.prefix + paths.mcp
+      }),
       responses,
       pool,
       stateless,

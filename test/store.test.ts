@@ -1,8 +1,8 @@
 import { mock } from 'node:test'
 import { memoryStore } from 'fastify-mcp-sse'
+import { storeContract } from 'fastify-mcp-sse/testing'
 import t from 'tap'
 import { whenReady } from '../lib/store/store.ts'
-import { storeSuite } from './store-suite.ts'
 
 const LIMITS = { server: 'a', idle: 1_000, max: 3, replay: { events: 2, bytes: 10_000, window: 500 }, tickets: { ttl: 300, max: 2 } }
 
@@ -10,7 +10,9 @@ t.before(() => mock.timers.enable({ apis: ['setInterval', 'Date'] }))
 t.after(() => mock.timers.reset())
 
 t.test('the memory store keeps the contract of a store', async t => {
-  storeSuite(t, { create: memoryStore, advance: async ms => mock.timers.tick(ms), lag: 10_000 })
+  for (const { name, run } of storeContract({ create: memoryStore, advance: async ms => mock.timers.tick(ms), lag: 10_000 })) {
+    await t.test(name, async t => { await t.resolves(run()) })
+  }
 })
 
 t.test('of trimmed answers the memory store remembers the last thousand, and that there were more', async t => {
