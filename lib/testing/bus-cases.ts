@@ -16,7 +16,7 @@ class Ear {
   constructor ({ bus }: OpenStore) {
     assert.ok(bus !== null)
     this.bus = bus
-    this.undo = bus.listen({ onMessage: message => { this.heard.push(message) }, onGap: () => {} })
+    this.undo = bus.listen({ onMessage: message => { this.heard.push(message) }, onGap: this.heard.push.bind(this.heard, 'a gap') })
   }
 
   /** Waits for as many letters as are given, and no longer than it takes them. */

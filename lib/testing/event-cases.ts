@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { EventLog, Replay } from '../store/store.ts'
+import type { EventLog } from '../store/store.ts'
 import { type Case, LIMITS } from './case.ts'
 
 const FEW_BYTES = { replay: { ...LIMITS.replay, bytes: 100 } }
@@ -25,8 +25,8 @@ export function frames (stream: string, from: number, to: number): string[] {
 }
 
 async function complete (events: EventLog, session: string, stream: string): Promise<[boolean?, string[]?]> {
-  const { isComplete, frames }: Partial<Replay> = await events.after(session, stream, 0) ?? {}
-  return [isComplete, frames]
+  const replay = await events.after(session, stream, 0)
+  return [replay?.isComplete, replay?.frames]
 }
 
 /** `EventLog`: what is kept for clients that come back. */
@@ -155,8 +155,7 @@ export const eventCases: readonly Case[] = [{
     events.hold('a', 'here')
     fill(events, 'a', 'here', { from: 5, to: 5 })
     assert.equal(await events.after('a', 'unread', 0), undefined)
-    const { isComplete, frames: kept }: Partial<Replay> = await events.after('a', 'here', 2) ?? {}
-    assert.deepEqual([isComplete, kept], [true, frames('here', 3, 5)])
+    assert.deepEqual(await events.after('a', 'here', 2), { frames: frames('here', 3, 5), isComplete: true, lost: [], isTold: true })
     assert.deepEqual(fill(events, 'a', 'here', { from: 6, to: 7 }), [true, true], 'and what it held is free')
   }
 }, {

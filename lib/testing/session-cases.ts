@@ -56,9 +56,10 @@ export const sessionCases: readonly Case[] = [{
     const { sessions } = await open()
     await sessions.create(record('a'), 100)
     const names = Array.from({ length: 10 }, (_, index) => `a:${index}`)
-    const read = await Promise.all(names.map(() => sessions.get('a')))
-    await Promise.all(names.map((name, index) => {
-      return sessions.update(read[index] ?? record('lost'), record => { record.subscriptions = [...record.subscriptions, name] })
+    await Promise.all(names.map(async name => {
+      const read = await sessions.get('a')
+      assert.ok(read !== undefined)
+      await sessions.update(read, record => { record.subscriptions = [...record.subscriptions, name] })
     }))
     assert.deepEqual((await sessions.get('a'))?.subscriptions.toSorted(), names)
   }
