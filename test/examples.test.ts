@@ -73,9 +73,9 @@ t.test('hello streams each word while the tool runs', async t => {
   t.strictSame(told.map(({ message }) => message), ['Hello ', 'you ', 'and ', 'welcome '])
 })
 
-t.test('cluster serves one port with several processes, and a client that hangs up goes on at any of them', async t => {
+t.test('nodes serve one port with several processes, and a client that hangs up goes on at any of them', async t => {
   const { port } = await startRedis(t)
-  const child = await startChild(t, 'examples/cluster.ts', { env: { NODES: '3', REDIS_URL: `redis://127.0.0.1:${port}` } })
+  const child = await startChild(t, 'examples/nodes.ts', { env: { NODES: '3', REDIS_URL: `redis://127.0.0.1:${port}` } })
   const nodes = (): Set<string> => new Set(Array.from(child.output().matchAll(/process (\d+) serves/g), ([, pid = '']) => pid))
   await until(() => nodes().size === 3, 'three nodes')
 

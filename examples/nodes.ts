@@ -1,4 +1,4 @@
-// Several processes, one port, one Redis: `npm run example examples/cluster.ts`. `NODES` says how many, `REDIS_URL` where.
+// Several processes, one port, one Redis: `npm run example examples/nodes.ts`. `NODES` says how many, `REDIS_URL` where.
 import cluster from 'node:cluster'
 import { setTimeout } from 'node:timers/promises'
 import closeWithGrace from 'close-with-grace'
@@ -30,9 +30,8 @@ async function serve (): Promise<void> {
   const redis = new Redis(process.env.REDIS_URL ?? 'redis://127.0.0.1:6379')
   redis.on('error', error => app.log.warn(error.message))
   const app = Fastify({ logger: { level: 'warn' } })
-  // Hooks run from the last to the first: the plugin is done with Redis by then.
-  app.addHook('onClose', async () => { redis.disconnect() })
   await app.register(mcp, { name: 'cluster', version: '1.0.0', store: redisStore(redis) })
+  app.addHook('onClose', async () => { redis.disconnect() })
 
   app.mcp.tool('count', {
     description: 'Counts, and says which process does it. Hang up, come back with Last-Event-ID, and any node goes on with it.',
