@@ -1,23 +1,29 @@
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import type { Size } from './scenario.ts'
-import { scenarios } from './scenarios.ts'
-import { type Adapter, servers } from './servers.ts'
+import type { Scenario, Size } from './scenario.ts'
+import { clusterScenarios, scenarios } from './scenarios.ts'
+import { type Adapter, clusters, servers } from './servers.ts'
 
-export interface Options {
-  size: Size
-  rounds: number
+/** What makes one table. */
+export interface Run {
   /** The names of the scenarios to run. */
   only: string[]
   /** The first is what the others are compared with. */
   servers: Adapter[]
+}
+
+export interface Options {
+  size: Size
+  rounds: number
+  runs: Run[]
   json: string
   /** The folder for CPU profiles, when they are wanted. */
   profiles: string | null
 }
 
-const USAGE = `npm run bench -- [--smoke] [--only name] [--rounds n] [--servers floor,ours] [--json file] [--profile]
+const USAGE = `npm run bench -- [--smoke] [--cluster] [--only name] [--rounds n] [--servers floor,ours] [--json file] [--profile]
   --smoke    a little of everything: proves that it works, times nothing
+  --cluster  nodes that share a Redis, beside the memory store: ${clusterScenarios.map(({ name }) => name).join(', ')}
   --only     one scenario (may be given again): ${scenarios.map(({ name }) => name).join(', ')}
   --rounds   how often each is measured; the table shows the median (3)
   --servers  what is compared with what; floor,floor shows how exact the instrument is
@@ -42,6 +48,7 @@ function parse (args: string[]): Options | null {
     args,
     options: {
       smoke: { type: 'boolean', default: false },
+      cluster: { type: 'boolean', default: false },
       only: { type: 'string', multiple: true },
       rounds: { type: 'string' },
       servers: { type: 'string' },
@@ -51,12 +58,17 @@ function parse (args: string[]): Options | null {
     }
   })
   if (values.help) return null
-  const { smoke, json, profile } = values
+  const { smoke, cluster, json, profile } = values
   const rounds = Number(values.rounds ?? (smoke || profile ? 1 : 3))
   if (!Number.isInteger(rounds) || rounds < 1) throw new Error(`--rounds must be a whole number above 0: ${values.rounds}`)
-  const only = values.only?.map(name => named('--only', name, scenarios).name) ?? scenarios.map(({ name }) => name)
-  const chosen = values.servers?.split(',').map(name => named('--servers', name, servers)) ?? servers
-  return { size: smoke ? 'smoke' : 'full', rounds, only, servers: chosen, json, profiles: profile ? resolve(json, '../profiles') : null }
+  const run = (scenarios: Scenario[], servers: Adapter[]): Run => ({
+    only: (values.only ?? scenarios.map(({ name }) => name)).map(name => named('--only', name, scenarios).name),
+    servers: values.servers?.split(',').map(name => named('--servers', name, servers)) ?? servers
+  })
+  const [plain, clustered] = [() => run(scenarios, servers), () => run(clusterScenarios, clusters)]
+  const isWhole = smoke && values.only === undefined && values.servers === undefined
+  const runs = cluster ? [clustered()] : isWhole ? [plain(), clustered()] : [plain()]
+  return { size: smoke ? 'smoke' : 'full', rounds, runs, json, profiles: profile ? resolve(json, '../profiles') : null }
 }
 
 function named<Named extends { name: string }> (option: string, name: string, list: Named[]): Named {

@@ -34,6 +34,6 @@ export async function compile (): Promise<string> {
     }
   }
   const manifest: Record<string, unknown> = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'))
-  await writeFile(join(built, 'package.json'), JSON.stringify({ ...manifest, exports: { '.': './lib/index.js' } }))
+  await writeFile(join(built, 'package.json'), JSON.stringify({ ...manifest, exports: { '.': './lib/index.js', './redis': './lib/redis.js' } }))
   return join(built, 'bench')
 }

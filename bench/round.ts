@@ -1,7 +1,7 @@
 import { Connection } from './client/connection.ts'
 import { type Exchange, recordExchanges } from './exchanges.ts'
 import type { Figure, Size } from './scenario.ts'
-import { scenarios } from './scenarios.ts'
+import { clusterScenarios, scenarios } from './scenarios.ts'
 import { ServerProcess } from './server-process.ts'
 
 /** One scenario done once to one server: what `suite.ts` asks of this process, which is the load. */
@@ -10,6 +10,7 @@ export interface Job {
   scenario?: string
   size: Size
   file: string
+  args?: string[] | undefined
   flags: string[]
 }
 
@@ -20,13 +21,13 @@ export interface Outcome {
 
 async function work ({ scenario, size }: Job, server: ServerProcess): Promise<Outcome> {
   if (scenario === undefined) return { figures: [], exchanges: await recordExchanges(server.port) }
-  const chosen = scenarios.find(({ name }) => name === scenario)
+  const chosen = [...scenarios, ...clusterScenarios].find(({ name }) => name === scenario)
   if (chosen === undefined) throw new Error(`there is no scenario ${scenario}`)
   return { figures: await chosen.run(server, size), exchanges: [] }
 }
 
 process.once('message', (job: Job) => {
-  ServerProcess.start(job.file, job.flags).then(async server => {
+  ServerProcess.start(job.file, job.flags, job.args).then(async server => {
     const leave = (): void => { server.stop().finally(() => process.exit(1)) }
     process.once('SIGTERM', leave)
     process.once('disconnect', leave)

@@ -14,8 +14,8 @@ export class ServerProcess {
     this.port = port
   }
 
-  static async start (file: string, flags: string[]): Promise<ServerProcess> {
-    const child = fork(file, { execArgv: ['--expose-gc', ...flags] })
+  static async start (file: string, flags: string[], args: string[] = []): Promise<ServerProcess> {
+    const child = fork(file, args, { execArgv: ['--expose-gc', ...flags] })
     const { port } = await hear<Ready>(child)
     return new ServerProcess(child, port)
   }

@@ -3,6 +3,7 @@ export interface Adapter {
   name: string
   /** Below `servers/`. */
   file: string
+  args?: string[]
   /** Names of the scenarios that it can take part in; all of them unless named. */
   scenarios?: string[]
   /** Its answers must be the floor's, byte for byte but for ids. */
@@ -13,4 +14,12 @@ export interface Adapter {
 export const servers: Adapter[] = [
   { name: 'floor', file: 'floor.ts' },
   { name: 'ours', file: 'ours.ts', sameBytes: true }
+]
+
+/** One memory against nodes that share a Redis, behind one port. */
+export const clusters: Adapter[] = [
+  { name: 'memory', file: 'clustered.ts', args: ['0'] },
+  { name: '1 node', file: 'clustered.ts', args: ['1'] },
+  { name: '2 nodes', file: 'clustered.ts', args: ['2'] },
+  { name: '4 nodes', file: 'clustered.ts', args: ['4'] }
 ]

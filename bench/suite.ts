@@ -4,9 +4,10 @@ import { availableParallelism, cpus } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { compareExchanges } from './bytes.ts'
 import { compile } from './compile.ts'
-import { type Options, readOptions } from './command.ts'
+import { type Options, readOptions, type Run } from './command.ts'
 import { hottest } from './profile.ts'
 import type { Job, Outcome } from './round.ts'
+import type { Size } from './scenario.ts'
 import type { Adapter } from './servers.ts'
 import { type Row, type Sample, summarize, table } from './table.ts'
 
@@ -37,7 +38,7 @@ async function work (built: string, job: Job): Promise<Outcome> {
   })
 }
 
-async function compareBytes (built: string, { servers, size }: Options): Promise<void> {
+async function compareBytes (built: string, { servers }: Run, size: Size): Promise<void> {
   const [floor, ...others] = servers.filter(({ name, sameBytes }) => name === 'floor' || sameBytes === true)
   if (floor === undefined || others.length === 0) return
   const answers = async ({ file }: Adapter) => (await work(built, { size, file: serverFile(built, file), flags: [] })).exchanges
@@ -50,15 +51,15 @@ async function compareBytes (built: string, { servers, size }: Options): Promise
   }
 }
 
-async function measure (built: string, { only, servers, rounds, size, profiles }: Options): Promise<Row[]> {
+async function measure (built: string, { only, servers }: Run, { rounds, size, profiles }: Options): Promise<Row[]> {
   const samples: Sample[] = []
   for (const scenario of only) {
     for (let round = 0; round < rounds; round++) {
-      for (const [column, { name, file, scenarios }] of servers.entries()) {
+      for (const [column, { name, file, args, scenarios }] of servers.entries()) {
         if (scenarios?.includes(scenario) === false) continue
         const folder = profiles === null ? '' : join(profiles, `${scenario}-${name}`)
         const flags = folder === '' ? [] : ['--cpu-prof', `--cpu-prof-dir=${folder}`]
-        const job = { scenario, size, file: serverFile(built, file), flags }
+        const job = { scenario, size, file: serverFile(built, file), args, flags }
         const problem = await work(built, job).then(
           ({ figures }) => {
             samples.push({ column, round, figures })
@@ -82,14 +83,18 @@ async function run (options: Options): Promise<void> {
   if (options.profiles !== null) await rm(options.profiles, { recursive: true, force: true })
   const begin = Date.now()
   const built = await compile()
-  await compareBytes(built, options).catch((error: Error) => { check('every server answers', error.message) })
-  const rows = await measure(built, options)
-  const names = options.servers.map(({ name }) => name)
+  const tables = []
+  for (const part of options.runs) {
+    await compareBytes(built, part, options.size).catch((error: Error) => { check('every server answers', error.message) })
+    const rows = await measure(built, part, options)
+    const names = part.servers.map(({ name }) => name)
+    tables.push({ servers: names, rows })
+    if (rows.length > 0) console.log(`\n${table(rows, names)}\n`)
+  }
   const machine = { node: process.version, cores: availableParallelism(), cpu: cpus()[0]?.model }
-  const json = { date: new Date().toISOString(), machine, size: options.size, rounds: options.rounds, servers: names, rows }
+  const json = { date: new Date().toISOString(), machine, size: options.size, rounds: options.rounds, tables }
   await mkdir(dirname(resolve(options.json)), { recursive: true })
   await writeFile(options.json, JSON.stringify(json, null, 2) + '\n')
-  if (rows.length > 0) console.log(`\n${table(rows, names)}\n`)
   console.log(`${((Date.now() - begin) / 1000).toFixed(0)} s, ${options.json}`)
   console.log(`${passed.length} passed, ${failed.length} failed`)
   if (failed.length > 0) process.exitCode = 1

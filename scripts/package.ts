@@ -13,7 +13,7 @@ const root = join(import.meta.dirname, '..')
 const bin = (name: string) => join(root, 'node_modules/.bin', name)
 const exported = ['ToolError', 'default', 'errorCodes', 'mcp', 'memoryStore']
 // Entry points beside the main one, and what they export.
-const beside = new Map([['introspection', 'introspection'], ['jwt', 'jwt'], ['redis', 'redis']])
+const beside = new Map([['introspection', 'introspection'], ['jwt', 'jwt'], ['redis', 'redisStore'], ['testing', 'storeContract']])
 
 let passed = 0
 let failed = 0

@@ -12,7 +12,8 @@ import {
 } from '@modelcontextprotocol/sdk/types.js'
 import t, { type Test } from 'tap'
 import { type Child, root, startChild } from './child.ts'
-import { send, SseClient, until, within } from './client.ts'
+import { Client as RawClient, EventStream, send, SseClient, until, within } from './client.ts'
+import { startRedis } from './redis-server.ts'
 import { openPort, signIn2 } from './visitor.ts'
 
 type Progress = { progress: number, total?: number, message?: string }
@@ -70,6 +71,35 @@ t.test('hello streams each word while the tool runs', async t => {
   t.notOk(isOver, 'the first word is here before the end')
   t.equal(textOf(await result), 'Hello you and welcome ')
   t.strictSame(told.map(({ message }) => message), ['Hello ', 'you ', 'and ', 'welcome '])
+})
+
+t.test('nodes serve one port with several processes, and a client that hangs up goes on at any of them', async t => {
+  const { port } = await startRedis(t)
+  const child = await startChild(t, 'examples/nodes.ts', { env: { NODES: '3', REDIS_URL: `redis://127.0.0.1:${port}` } })
+  const nodes = (): Set<string> => new Set(Array.from(child.output().matchAll(/process (\d+) serves/g), ([, pid = '']) => pid))
+  await until(() => nodes().size === 3, 'three nodes')
+
+  const client = await RawClient.connect(child.url)
+  const call = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'count', arguments: { to: 30, pause: 50 }, _meta: { progressToken: 'a' } } }
+  const { headers } = client
+  const first = await EventStream.open(child.url, '/mcp', { method: 'POST', headers, body: call })
+  await until(() => first.messages.length > 2, 'the first numbers')
+  const seen = first.messages.length
+  const [, runs = ''] = /process (\d+)/.exec(String(first.messages[0]?.params?.message)) ?? []
+  t.ok(nodes().has(runs))
+  await first.close()
+
+  const rest = await EventStream.open(child.url, '/mcp', { headers: { ...headers, 'last-event-id': String(first.events.at(-1)?.id) } })
+  await within(rest.closed, 'the end of the call')
+  const told = [...first.messages, ...rest.messages].map(({ params }) => params?.message).filter(message => message !== undefined)
+  t.strictSame(told, [`process ${runs}: `, ...Array.from({ length: 30 }, (_, index) => `${index + 1} `)], `cut after ${seen}`)
+  t.match(rest.messages.at(-1), { id: 1, result: { content: [{ text: told.join('') }] } })
+
+  process.kill(Number(runs), 'SIGKILL')
+  await until(() => nodes().size === 4, 'a node in the place of the dead one')
+  t.match(await client.request('ping'), { result: {} }, 'the session goes on')
+  await child.stop('SIGTERM')
+  t.equal(child.process.exitCode, 0, 'SIGTERM ends all of them in order')
 })
 
 t.test('documents lists, summarizes and searches a folder, and nothing outside it', async t => {

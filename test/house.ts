@@ -20,6 +20,7 @@ const arrows: Record<string, string[]> = {
   // Entry points of their own, and what the two share.
   jwt: ['identity'],
   redis: ['store'],
+  testing: ['store'],
   introspection: ['identity'],
   identity: [],
   errors: ['catalogue'],

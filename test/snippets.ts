@@ -4,6 +4,7 @@
 //   its import of fastify
 //   ```js, ```ts                  a fragment: runs with `app`, `mcp`, `z`, `McpError`, `ToolError` and `setTimeout` in scope; one with
 //                                 `app.register(mcp` gets an app without the plugin, and one that listens is called by the curl lines
+//                                 one that reads REDIS_URL finds a Redis there
 //   ```sh                         runs in bash; assignments hold for the rest of the page, and fragments find them in `process.env`
 //   ```text                       what the block before it printed
 //   <!-- result of: tool {…} -->  the JSON result of a call
@@ -29,6 +30,7 @@ import { setTimeout } from 'node:timers/promises'
 import { z } from 'zod'
 import { startChild } from './child.ts'
 import { ACCEPT, Client, type RpcMessage, send, until, within } from './client.ts'
+import { type RedisServer, startRedis } from './redis-server.ts'
 
 export interface Snippet {
   readonly page: string
@@ -85,7 +87,7 @@ function normalize (text: string): string {
     .replace(/^date: .*$/gim, 'date: DATE')
     .replace(/request req-\w+/g, 'request REQUEST')
     .replace(/("requestState":") ?[\w-]+/g, '$1STATE')
-    .replace(/"id":"[\w-]{8}-(\d+)"/g, '"id":"NODE-$1"')
+    .replace(/"id":"[\w-]{8,12}-(\d+)"/g, '"id":"NODE-$1"')
 }
 
 /** A curl, or a few, in a terminal. */
@@ -141,6 +143,7 @@ export class Page {
   readonly #terminals: Terminal[] = []
   readonly #apps: FastifyInstance[] = []
   #app: FastifyInstance | undefined
+  #redis: Promise<RedisServer> | undefined
   #url: string | undefined
   #printed: (expected: string) => string | Promise<string> = () => ''
   #count = 0
@@ -190,6 +193,7 @@ export class Page {
     const file = join(this.#folder, `fragment${++this.#count}.mjs`)
     const compilerOptions = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true }
     await writeFile(file, ts.transpileModule(source, { compilerOptions }).outputText)
+    if (code.includes('REDIS_URL')) this.#env.REDIS_URL = `redis://127.0.0.1:${(await (this.#redis ??= startRedis(this.#t))).port}`
     let printed = ''
     const log = (...values: unknown[]): void => { printed += `${format(...values)}\n` }
     const app = code.includes('.register(mcp') ? this.#useApp(Fastify()) : await this.#ready()

@@ -1,8 +1,15 @@
+import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { mock } from 'node:test'
-import { memoryStore } from 'fastify-mcp-sse'
+import { promisify } from 'node:util'
+import { memoryStore, type Store } from 'fastify-mcp-sse'
+import { storeContract } from 'fastify-mcp-sse/testing'
 import t from 'tap'
 import { whenReady } from '../lib/store/store.ts'
-import { storeSuite } from './store-suite.ts'
+import { root } from './child.ts'
+import { snippetsOf } from './snippets.ts'
+import { storeWith } from './stores.ts'
 
 const LIMITS = { server: 'a', idle: 1_000, max: 3, replay: { events: 2, bytes: 10_000, window: 500 }, tickets: { ttl: 300, max: 2 } }
 
@@ -10,7 +17,19 @@ t.before(() => mock.timers.enable({ apis: ['setInterval', 'Date'] }))
 t.after(() => mock.timers.reset())
 
 t.test('the memory store keeps the contract of a store', async t => {
-  storeSuite(t, { create: memoryStore, advance: async ms => mock.timers.tick(ms), lag: 10_000 })
+  for (const { name, run } of storeContract({ create: memoryStore, advance: async ms => mock.timers.tick(ms), lag: 10_000 })) {
+    await t.test(name, async t => { await t.resolves(run()) })
+  }
+})
+
+t.test('the contract runs under node:test, as docs/scaling.md shows it', async t => {
+  const page = 'docs/scaling.md'
+  const code = snippetsOf(page, readFileSync(join(root, page), 'utf8')).find(({ code }) => code.includes('storeContract'))?.code
+  const file = join(t.testdir({ 'contract.test.mjs': String(code) }), 'contract.test.mjs')
+  const args = ['--conditions=fastify-mcp-sse/source', '--import', 'tsx', '--test', '--test-reporter=tap', file]
+  const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: root, env: { PATH: process.env.PATH } })
+  t.match(stdout, /^# pass \d{2}$/m)
+  t.match(stdout, /^# fail 0$/m)
 })
 
 t.test('of trimmed answers the memory store remembers the last thousand, and that there were more', async t => {
@@ -97,4 +116,24 @@ t.test('`whenReady` goes on in the same tick when the value is there', async t =
   t.strictSame(seen, [1])
   t.equal(await later, 2)
   t.strictSame(seen, [1, 2])
+})
+
+t.test('a store that breaks the contract is told so, and what it opened is closed', async t => {
+  let open = 0
+  const create = (): Store => storeWith(({ sessions, close }) => {
+    open++
+    return {
+      sessions: Object.assign(sessions, { update: () => {} }),
+      close () {
+        open--
+        return close()
+      }
+    }
+  })
+  const cases = new Map(storeContract({ create, advance: async () => {}, lag: 0, counters: true }).map(({ name, run }) => [name, run]))
+  const perform = async (name: string): Promise<void> => cases.get(name)?.()
+  await t.rejects(perform('a changed session stays changed'), { code: 'ERR_ASSERTION' })
+  await t.rejects(perform('the store has the parts that it should'), { code: 'ERR_ASSERTION' })
+  await t.resolves(perform('each session has a budget of its own'))
+  t.equal(open, 0)
 })

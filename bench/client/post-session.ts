@@ -9,12 +9,13 @@ const SESSION_ID = /\r\nmcp-session-id: (\S+)/i
 export class Session {
   readonly id: string
   readonly #port: number
-  readonly #headers: string
+  /** What says that a request belongs to it. */
+  readonly headers: string
 
   private constructor (port: number, id: string) {
     this.#port = port
     this.id = id
-    this.#headers = `mcp-session-id: ${id}\r\nmcp-protocol-version: ${VERSION}\r\n`
+    this.headers = `mcp-session-id: ${id}\r\nmcp-protocol-version: ${VERSION}\r\n`
   }
 
   static async open (connection: Connection, port: number, onAnswer?: (answer: Answer) => void): Promise<Session> {
@@ -30,10 +31,10 @@ export class Session {
   }
 
   post (body: string): string {
-    return post(this.#port, '/mcp', ACCEPT + this.#headers, body)
+    return post(this.#port, '/mcp', ACCEPT + this.headers, body)
   }
 
   get (): string {
-    return get(this.#port, '/mcp', this.#headers)
+    return get(this.#port, '/mcp', this.headers)
   }
 }

@@ -101,7 +101,8 @@ export class EventMirror implements EventLog, LogWatcher {
 
   async takeOver (session: string, stream: string): Promise<number> {
     const { events } = await this.#read(session, stream)
-    for (const event of events) this.#local.append(session, event)
+    const { last } = this.#local.position(session, stream)
+    for (const event of events.filter(({ seq }) => seq > last)) this.#local.append(session, event)
     return this.#local.position(session, stream).last
   }
 
@@ -111,6 +112,8 @@ export class EventMirror implements EventLog, LogWatcher {
 
   async #read (session: string, stream: string): Promise<Logged> {
     const key = this.#keyOf(session, stream)
+    // What has changed here goes first.
+    this.flush()
     // [id, [field, value, …]] of each entry.
     const entries = await this.#link.run(key, 'XRANGE', key, '-', '+') as [string, string[]][]
     const events = entries.flatMap(([id, [, frame = '', , answers]]) => id.endsWith('-0')

@@ -51,7 +51,9 @@ export class MemorySessions implements Sessions {
 
   // The caller holds the very record that is kept here.
   update (record: SessionRecord, change: Change): void {
-    change(record)
+    const after = { ...record }
+    change(after)
+    Object.assign(record, after)
   }
 
   touch ({ id }: SessionRecord): void {
