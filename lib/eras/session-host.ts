@@ -129,6 +129,11 @@ export class SessionHost implements SessionMemory {
     }))
   }
 
+  /** The sessions that are at work here. */
+  ids (): Iterable<string> {
+    return this.#live.keys()
+  }
+
   /** What is at work of a session, if anything is. */
   peek (id: string): Session | undefined {
     return this.#live.get(id)
@@ -195,7 +200,7 @@ export class SessionHost implements SessionMemory {
       retry,
       onEnd: () => {
         session.channels.delete(id)
-        if (session.listeners.delete(channel) && session.listeners.size === 0) this.elsewhere?.deaf(record.id)
+        if (session.listeners.delete(channel) && session.listeners.size === 0 && !session.isMuted) this.elsewhere?.deaf(record.id)
         this.#dropIdle(session)
       }
     })

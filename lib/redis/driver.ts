@@ -32,13 +32,20 @@ export interface Subscription {
   readonly onError: (error: unknown) => void
 }
 
+/** A connection that subscribes, as soon as it can. */
+export interface Subscriber {
+  /** Resolves once it hears. Whoever sees it reject ends it. */
+  readonly ready: Promise<unknown>
+  end (): void
+}
+
 /** What the clients do alike. */
 export interface Driver {
   readonly isReady: boolean
   /** `key`: tells a cluster which of its nodes to ask. */
   run (key: string, args: string[]): Promise<unknown>
-  /** On a connection of its own. Gives its undo. */
-  subscribe (subscription: Subscription): Promise<() => void>
+  /** On a connection of its own. */
+  subscribe (subscription: Subscription): Subscriber
 }
 
 export function driverOf (client: RedisClient): Driver {
@@ -60,19 +67,19 @@ class IoredisDriver implements Driver {
     return this.#client.call(command, args)
   }
 
-  async subscribe ({ channels, onMessage, onLost, onError }: Subscription): Promise<() => void> {
+  subscribe ({ channels, onMessage, onLost, onError }: Subscription): Subscriber {
     // Its options are those of the client, but that it waits for its connection.
     const own = { enableOfflineQueue: true, lazyConnect: false, maxRetriesPerRequest: null }
     const subscriber: Ioredis = this.#client.isCluster ? duplicate(this.#client) : duplicate(this.#client, own)
     subscriber.on('error', onError)
     subscriber.on('message', (_channel, text = '') => onMessage(text))
     subscriber.on('close', onLost)
-    await subscriber.subscribe(...channels)
-    return () => subscriber.disconnect()
+    return { ready: subscriber.subscribe(...channels), end: () => subscriber.disconnect() }
   }
 }
 
 interface NodeRedisSubscriber {
+  readonly isOpen: boolean
   on (event: string, listener: (error: unknown) => void): unknown
   connect (): Promise<unknown>
   subscribe (channels: string[], listener: (text: string) => void): Promise<unknown>
@@ -94,15 +101,16 @@ class NodeRedisDriver implements Driver {
     return 'masters' in this.#client ? this.#client.sendCommand(key, false, args) : this.#client.sendCommand(args)
   }
 
-  async subscribe ({ channels, onMessage, onLost, onError }: Subscription): Promise<() => void> {
+  subscribe ({ channels, onMessage, onLost, onError }: Subscription): Subscriber {
     const subscriber: NodeRedisSubscriber = duplicate(this.#client)
     subscriber.on('error', error => {
       onError(error)
       onLost()
     })
-    await subscriber.connect()
-    await subscriber.subscribe([...channels], onMessage)
-    return () => subscriber.destroy()
+    return {
+      ready: subscriber.connect().then(() => subscriber.subscribe([...channels], onMessage)),
+      end: () => { if (subscriber.isOpen) subscriber.destroy() }
+    }
   }
 }
 

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { errorCodes } from '../errors.ts'
 import type { Bus, BusListener } from '../store/store.ts'
-import type { Driver } from './driver.ts'
+import type { Driver, Subscriber } from './driver.ts'
 import type { Link } from './link.ts'
 
 export interface NodeBusOptions {
@@ -30,10 +30,9 @@ export class NodeBus implements Bus {
   readonly #options: NodeBusOptions
   readonly #listeners = new Set<BusListener>()
   readonly #timer: NodeJS.Timeout
-  #unsubscribe: (() => void) | undefined
-  #isSubscribing = false
+  #subscriber: Subscriber | undefined
+  #isSubscribed = false
   #isBeating = false
-  #isClosed = false
   #isOpen = false
   #onOpen = (): void => {}
   #sent = 0
@@ -65,7 +64,7 @@ export class NodeBus implements Bus {
 
   /** Whether what others say is heard. */
   get hears (): boolean {
-    return this.#unsubscribe !== undefined && this.#sent - this.#heard < BEATS_IN_LEASE
+    return this.#isSubscribed && this.#sent - this.#heard < BEATS_IN_LEASE
   }
 
   /** Resolves once this node hears and is known to be there, or when Redis did not let it in time: it goes on trying. */
@@ -84,20 +83,20 @@ export class NodeBus implements Bus {
   }
 
   async #subscribe (): Promise<void> {
-    if (this.#isSubscribing || this.#unsubscribe !== undefined) return
-    this.#isSubscribing = true
+    if (this.#isSubscribed) return
+    const subscriber = this.#subscriber = this.#options.driver.subscribe({
+      channels: [this.#inbox, this.#toAll],
+      onMessage: text => this.#hear(text),
+      onLost: () => { this.#wasAway = true },
+      // The client says itself why, and comes back by itself.
+      onError: () => {}
+    })
     try {
-      const unsubscribe = await this.#options.driver.subscribe({
-        channels: [this.#inbox, this.#toAll],
-        onMessage: text => this.#hear(text),
-        onLost: () => { this.#wasAway = true },
-        // The client says itself why, and comes back by itself.
-        onError: () => {}
-      })
-      if (this.#isClosed) unsubscribe()
-      else this.#unsubscribe = unsubscribe
-    } finally {
-      this.#isSubscribing = false
+      await subscriber.ready
+      this.#isSubscribed = true
+    } catch (error) {
+      subscriber.end()
+      throw error
     }
   }
 
@@ -132,7 +131,7 @@ export class NodeBus implements Bus {
       this.#isOpen = true
       this.#onOpen()
     }
-    if (this.#isClosed || this.#trustsFrom !== Infinity) return
+    if (this.#trustsFrom !== Infinity) return
     this.#trustsFrom = Date.now() + lease
     onBack()
   }
@@ -163,9 +162,8 @@ export class NodeBus implements Bus {
   }
 
   async close (): Promise<void> {
-    this.#isClosed = true
     clearInterval(this.#timer)
-    this.#unsubscribe?.()
+    this.#subscriber?.end()
     const key = this.#leaseOf(this.node)
     await this.#options.link.run(key, 'DEL', key).catch(() => {})
   }

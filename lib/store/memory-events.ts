@@ -125,6 +125,13 @@ export class MemoryEvents implements EventLog {
     return log.heldEvents < this.#replay.events && log.heldBytes < this.#replay.bytes
   }
 
+  /** Goes on with a stream of which this much is left. `trimmed`: the number of the last event that is not. */
+  restore (session: string, name: string, events: readonly LoggedEvent[], trimmed: number): void {
+    const { stream } = this.#open(session, name)
+    stream.trimmed = stream.untold = trimmed
+    for (const event of events) this.append(session, event)
+  }
+
   #open (session: string, name: string): { log: SessionLog, stream: StreamLog } {
     let log = this.#logs.get(session)
     if (log === undefined) this.#logs.set(session, log = new SessionLog(session, this.#watcher))
