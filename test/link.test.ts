@@ -303,6 +303,25 @@ t.test('no more than so much is on its way to Redis', async t => {
   for (const resolve of release) resolve('1-0')
 })
 
+t.test('a stream that ends while Redis is away is over when it is back', async t => {
+  const redis = new FakeRedis()
+  redis.answer = echo(redis)
+  const store = openFake(t, redis, { timeout: 5_000 })
+  await store.opened()
+  const fail: ((error: Error) => void)[] = []
+  redis.answer = (command, args) => command === 'XADD' ? new Promise((_resolve, reject) => fail.push(reject)) : echo(redis)(command, args)
+  store.events.append('s', { stream: 'a', seq: 1, frame: 'a1' })
+  await until(() => fail.length === 1, 'the first event')
+  redis.status = 'reconnecting'
+  store.events.finish('s', 'a')
+  await sleep(10)
+  fail[0]?.(new Error('LOST'))
+  await sleep(10)
+  redis.answer = echo(redis)
+  redis.status = 'ready'
+  await until(() => redis.commands.some(args => args.includes('over')), 'its end')
+})
+
 t.test('records that two nodes change at once keep both changes', async t => {
   const { port } = await startRedis(t)
   const { client, close } = await connectors.ioredis(port)

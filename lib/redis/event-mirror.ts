@@ -19,6 +19,8 @@ interface Logged {
   isOver: boolean
   /** Number of the last event that is not there any more. */
   trimmed: number
+  /** Number of the last event. */
+  last: number
 }
 
 // Characters that may be on their way to Redis. What is more is brought up when Redis has caught up.
@@ -88,7 +90,7 @@ export class EventMirror implements EventLog, LogWatcher {
   async after (session: string, stream: string, seq: number): Promise<Replay | undefined> {
     const known = this.#local.after(session, stream, seq)
     if (known !== undefined) return known
-    const { events, isOver, trimmed } = await this.#read(session, stream)
+    const { events, isOver, trimmed, last } = await this.#read(session, stream)
     if (events.length === 0 && !isOver) return undefined
     const isComplete = seq >= trimmed
     return {
@@ -96,7 +98,7 @@ export class EventMirror implements EventLog, LogWatcher {
       isComplete,
       lost: [],
       isTold: isComplete,
-      ...(!isOver && { broken: { last: events.at(-1)?.seq ?? 0, answered: events.flatMap(({ answers = [] }) => answers) } })
+      ...(!isOver && { broken: { last, answered: events.flatMap(({ answers = [] }) => answers) } })
     }
   }
 
@@ -117,9 +119,15 @@ export class EventMirror implements EventLog, LogWatcher {
     const events = entries.flatMap(([id, [, frame = '', , answers]]) => id.endsWith('-0')
       ? [{ stream, seq: Number.parseInt(id, 10), frame, ...(answers !== undefined && { answers: JSON.parse(answers) as string | number }) }]
       : [])
-    const [[oldest] = ['1-0']] = entries
-    // A mark alone says that its number was trimmed.
-    return { events, isOver: events.length < entries.length, trimmed: Number.parseInt(oldest, 10) - (oldest.endsWith('-0') ? 1 : 0) }
+    const [oldest = '1-0'] = entries[0] ?? []
+    const [newest = '0-0'] = entries.at(-1) ?? []
+    return {
+      events,
+      isOver: events.length < entries.length,
+      // A mark alone says that its number was trimmed.
+      trimmed: Number.parseInt(oldest, 10) - (oldest.endsWith('-0') ? 1 : 0),
+      last: Number.parseInt(newest, 10)
+    }
   }
 
   #change (session: string, stream: string): Unsent {
