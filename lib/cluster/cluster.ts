@@ -1,3 +1,4 @@
+import { errorCodes } from '../errors.ts'
 import type { StreamPool } from '../sse/pool.ts'
 import type { SseStream } from '../sse/stream.ts'
 import type { Bus } from '../store/store.ts'
@@ -24,10 +25,13 @@ export class Cluster {
    * Rejects with FST_MCP_STORE_UNAVAILABLE.
    */
   async follow (node: string, owner: string | null, letter: Letter): Promise<SseStream | undefined> {
-    const { relay, stream } = this.relay.follow(node, owner)
+    const { stream, ...followed } = this.relay.follow(node, owner)
     try {
-      const answer = await this.letters.ask(node, 'attach', { ...letter, relay })
-      if (answer?.isFollowed === true) return stream
+      const answer = await this.letters.ask(node, 'attach', { ...letter, ...followed })
+      if (answer?.isFollowed === true) {
+        if (stream.destroyed) throw new errorCodes.FST_MCP_STORE_UNAVAILABLE('a message of another node was lost')
+        return stream
+      }
     } catch (error) {
       stream.destroy()
       throw error

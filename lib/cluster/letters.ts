@@ -8,10 +8,10 @@ export type Letter = Readonly<Record<string, unknown>>
 type Take = (letter: Letter, from: string) => unknown
 
 interface Asked {
-  readonly node: string
   isTaken: boolean
   readonly timer: NodeJS.Timeout
-  settle (answer: Promise<Letter> | null): void
+  settle (answer: Letter | null): void
+  fail (error: unknown): void
 }
 
 // How soon whoever asks learns that a lease has ended.
@@ -23,6 +23,8 @@ const CHECKS_TO_TAKE = 12
 export class Letters implements BusListener {
   readonly #bus: Bus
   readonly #takers = new Map<string, Take>()
+  /** Kinds of which this node takes its own too. */
+  readonly #ordered = new Set<string>()
   readonly #gapListeners: ((isEmptied: boolean) => void)[] = []
   /** The last question of each node that was taken. */
   readonly #taken = new Map<string, number>()
@@ -46,6 +48,12 @@ export class Letters implements BusListener {
 
   /** Who takes letters of this kind. */
   on (kind: string, take: Take): void {
+    this.#takers.set(kind, take)
+  }
+
+  /** Who takes letters of this kind, its own too: all nodes get them in the same order. */
+  onOrdered (kind: string, take: Take): void {
+    this.#ordered.add(kind)
     this.#takers.set(kind, take)
   }
 
@@ -74,34 +82,41 @@ export class Letters implements BusListener {
    */
   async ask (node: string, kind: string, letter: Letter): Promise<Letter | null> {
     const ref = ++this.#count
-    const answer = new Promise<Letter | null>(resolve => {
+    const answer = new Promise<Letter | null>((resolve, reject) => {
       let checks = 0
       const check = async (): Promise<void> => {
         if (!await this.#bus.isAlive(node)) return asked.settle(null)
         if (!asked.isTaken && ++checks > CHECKS_TO_TAKE) throw new errorCodes.FST_MCP_STORE_UNAVAILABLE('a message to another node was lost')
       }
-      const lookAfter = (): void => { check().catch(error => asked.settle(Promise.reject(error))) }
+      const lookAfter = (): void => { check().catch(asked.fail) }
+      const end = (): void => {
+        clearInterval(asked.timer)
+        this.#asked.delete(ref)
+      }
       const asked: Asked = {
-        node,
         isTaken: false,
         timer: setInterval(lookAfter, CHECK_MS).unref(),
         settle: answer => {
-          clearInterval(asked.timer)
-          this.#asked.delete(ref)
+          end()
           resolve(answer)
+        },
+        fail: error => {
+          end()
+          reject(error)
         }
       }
       this.#asked.set(ref, asked)
       lookAfter()
     })
-    this.#bus.send(node, { ...letter, kind, from: this.node, ref }).catch(error => this.#asked.get(ref)?.settle(Promise.reject(error)))
+    this.#bus.send(node, { ...letter, kind, from: this.node, ref }).catch(error => this.#asked.get(ref)?.fail(error))
     return answer
   }
 
   onMessage (message: unknown): void {
     // What other nodes of this server sent.
     const { kind, from, ref, ...letter } = message as Letter
-    if (typeof kind !== 'string' || typeof from !== 'string' || from === this.node) return
+    if (typeof kind !== 'string' || typeof from !== 'string') return
+    if (from === this.node && !this.#ordered.has(kind)) return
     const take = this.#takers.get(kind)
     if (take === undefined) return
     if (kind === 'taken' || kind === 'answer') {
@@ -137,14 +152,13 @@ export class Letters implements BusListener {
   }
 
   #answered ({ ref, answer = {}, error }: Letter): void {
-    const refused = error === undefined ? Promise.resolve(answer as Letter) : Promise.reject(revive(error))
     const asked = this.#asked.get(Number(ref))
-    if (asked === undefined) refused.catch(() => {})
-    else asked.settle(refused)
+    if (error === undefined) asked?.settle(answer as Letter)
+    else asked?.fail(revive(error))
   }
 
   close (): void {
     this.#unlisten()
-    for (const asked of this.#asked.values()) asked.settle(Promise.reject(new errorCodes.FST_MCP_CLOSING()))
+    for (const asked of this.#asked.values()) asked.fail(new errorCodes.FST_MCP_CLOSING())
   }
 }

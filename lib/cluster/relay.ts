@@ -51,10 +51,10 @@ export class Relay {
     return this.#sent.size + this.#followed.size
   }
 
-  /** Sends a stream to the node that asked for it. */
-  send (stream: SseStream, to: string, relay: unknown): void {
+  /** Sends a stream to the node that asked for it, with what `follow` gave there. */
+  send (stream: SseStream, to: string, { relay, room }: Letter): void {
     const key = `${to}${relay}`
-    const sent: Sent = { to, stream, credit: this.#pool.buffer, count: 0 }
+    const sent: Sent = { to, stream, credit: Number(room), count: 0 }
     this.#sent.set(key, sent)
     stream.on('readable', () => this.#flow(sent, relay))
     // Whoever reads a stream hears of its errors.
@@ -83,14 +83,14 @@ export class Relay {
   }
 
   /** A stream that is filled by another node, once that was asked to with what this gives. */
-  follow (from: string, owner: string | null): { relay: number, stream: SseStream } {
+  follow (from: string, owner: string | null): { relay: number, room: number, stream: SseStream } {
     const relay = ++this.#count
     const key = `${from}${relay}`
     const stream = this.#pool.open(owner, () => {
       if (this.#followed.delete(key)) this.#letters.tell(from, 'leave', { relay })
     })
     this.#followed.set(key, { from, stream, taken: 0, count: 0 })
-    return { relay, stream }
+    return { relay, room: this.#pool.buffer, stream }
   }
 
   #receive ({ relay, count, text, isOver }: Letter, from: string): void {

@@ -28,14 +28,14 @@ export class Elsewhere {
     this.#store = store
     this.#pool = pool
     const { letters } = cluster
-    const about = (kind: string, take: (session: string, letter: Letter, from: string) => void): void => {
-      letters.on(kind, (letter, from) => take(String(letter.session), letter, from))
+    const about = (kind: string, take: (session: string, letter: Letter) => void): void => {
+      letters.on(kind, letter => take(String(letter.session), letter))
     }
     about('changed', session => host.reload(session))
     about('ended', session => this.#ended(session))
     about('cancelled', (session, { id, reason }) => host.peek(session)?.calls.get(id as RequestId)?.abort(new errorCodes.FST_MCP_CANCELLED(String(reason))))
-    about('listening', (session, { isClaim }, from) => this.#mute(session, isClaim !== true || from > letters.node))
-    about('deaf', session => this.#unmute(session))
+    about('deaf', session => this.#claim(session))
+    letters.onOrdered('listening', ({ session, isClaim }, from) => this.#listened(String(session), from, isClaim === true))
     letters.onLoss(isEmptied => this.#reconcile(isEmptied))
     letters.on('attach', (letter, from) => this.#attach(letter, from))
   }
@@ -48,6 +48,8 @@ export class Elsewhere {
   #reconcile (isEmptied: boolean): void {
     const { sessions } = this.#store
     for (const record of this.#host.records()) {
+      // It may be that nobody hears any more.
+      this.#claim(record.id)
       this.#host.inBackground(() => isEmptied
         ? sessions.restore(record)
         : whenReady(sessions.get(record.id), kept => { if (kept === undefined) this.#ended(record.id) }))
@@ -84,17 +86,19 @@ export class Elsewhere {
     this.#cluster.letters.tellAll('deaf', { session })
   }
 
-  #mute (session: string, isNewer: boolean): void {
+  /** All nodes get these in the same order, so that all take the same one for the last. */
+  #listened (session: string, from: string, isClaim: boolean): void {
     const live = this.#host.peek(session)
-    if (live !== undefined && isNewer) live.isMuted = true
+    if (live === undefined) return
+    // There is one that hears: whoever claims must not have known.
+    if (isClaim && from !== this.node && live.hears) this.listening(session)
+    else live.isMuted = from !== this.node
   }
 
-  #unmute (session: string): void {
+  /** An older stream hears again, unless another does. */
+  #claim (session: string): void {
     const live = this.#host.peek(session)
-    if (live === undefined || !live.isMuted) return
-    live.isMuted = false
-    // Several may hear of it at once, and one of them must stay.
-    if (live.hears) this.#cluster.letters.tellAll('listening', { session, isClaim: true })
+    if (live?.isMuted === true && live.listeners.size > 0) this.#cluster.letters.tellAll('listening', { session, isClaim: true })
   }
 
   /** The stream that a client comes back to, where another node writes it. Undefined: it is written here, or by nobody any more. */
@@ -105,14 +109,14 @@ export class Elsewhere {
   }
 
   /** Gives another node the stream that its client comes back to. */
-  #attach ({ session, stream, seq, greeting, relay }: Letter, from: string): Awaitable<Letter> {
+  #attach ({ session, stream, seq, greeting, ...follower }: Letter, from: string): Awaitable<Letter> {
     return whenReady(this.#store.sessions.get(String(session)), record => {
       if (record === undefined) return { isFollowed: false }
       return whenReady(this.#host.replay(record, { stream: String(stream), seq: Number(seq) }), resumed => {
         // The one stream of HTTP+SSE ends with its session, and no part of it can be told as lost.
         const isWhole = record.transport !== 'http+sse' || (resumed.channel !== undefined && resumed.replay?.isTold !== false)
         const sent = isWhole ? resume(resumed, this.#pool, record.principal, String(greeting)) : undefined
-        if (sent !== undefined) this.#cluster.relay.send(sent, from, relay)
+        if (sent !== undefined) this.#cluster.relay.send(sent, from, follower)
         return { isFollowed: sent !== undefined }
       })
     })

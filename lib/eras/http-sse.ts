@@ -1,4 +1,3 @@
-import type { FastifyRequest } from 'fastify'
 import type { Letter } from '../cluster/letters.ts'
 import { atLimit, errorCodes } from '../errors.ts'
 import type { Principal } from '../http/auth.ts'
@@ -53,7 +52,7 @@ export class HttpSse {
     return whenReady(known, session => {
       if (session === undefined || position === undefined) return this.#open(facts, endpointOf, exchange)
       const greeting = encode({ event: 'endpoint', data: endpointOf(session.id) })
-      const resumed = whenReady(this.#bind(session, facts.admission), () => this.#resume(session, position, greeting, facts.request))
+      const resumed = whenReady(this.#bind(session, facts.admission), () => this.#resume(session, position, greeting, facts))
       return whenReady(resumed, stream => {
         // More was lost than can be told, and a new session tells that.
         if (stream === undefined) {
@@ -66,15 +65,16 @@ export class HttpSse {
   }
 
   /** The stream of a session from where its client left it. `greeting` goes before everything. */
-  #resume (session: SessionRecord, position: Position, greeting: string, request: FastifyRequest): Awaitable<SseStream | undefined> {
+  #resume (session: SessionRecord, position: Position, greeting: string, { principal, request }: Facts): Awaitable<SseStream | undefined> {
     const { elsewhere } = this.#sessions
-    return whenReady(elsewhere?.follow(session, position, greeting), followed => {
-      if (followed !== undefined) return followed
-      return whenReady(elsewhere !== null && session.home === null ? elsewhere.adopt(session) : undefined, last => {
-        if (last !== undefined) this.#openChannel(session, Math.max(last, position.seq))
+    return whenReady(elsewhere !== null && session.home === null ? elsewhere.adopt(session) : undefined, last => {
+      if (last !== undefined) this.#openChannel(session, Math.max(last, position.seq))
+      // Where another node was faster to adopt it, it is there now.
+      return whenReady(elsewhere?.follow(session, position, greeting), followed => {
+        if (followed !== undefined) return followed
         return whenReady(this.#sessions.replay(session, position), resumed => {
           if (resumed.channel === undefined || resumed.replay?.isTold === false) return undefined
-          this.#sessions.live(session).request = request
+          Object.assign(this.#sessions.live(session), { principal, request })
           return resume(resumed, this.#served.pool, session.principal, greeting)
         })
       })

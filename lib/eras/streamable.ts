@@ -80,7 +80,8 @@ export class Streamable {
     const caller = {
       profile,
       principal: facts.principal,
-      session,
+      // All calls go by one record, which is brought up to date while they run.
+      session: session && (this.#served.sessions?.peek(session.id)?.record ?? session),
       terms: null,
       request: facts.request,
       outbox,

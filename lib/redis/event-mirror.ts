@@ -17,6 +17,10 @@ interface Unsent {
 interface Logged {
   events: LoggedEvent[]
   isOver: boolean
+  /** Number of the last event that is not there any more. */
+  trimmed: number
+  /** Number of the last event. */
+  last: number
 }
 
 // Characters that may be on their way to Redis. What is more is brought up when Redis has caught up.
@@ -86,23 +90,21 @@ export class EventMirror implements EventLog, LogWatcher {
   async after (session: string, stream: string, seq: number): Promise<Replay | undefined> {
     const known = this.#local.after(session, stream, seq)
     if (known !== undefined) return known
-    const { events, isOver } = await this.#read(session, stream)
+    const { events, isOver, trimmed, last } = await this.#read(session, stream)
     if (events.length === 0 && !isOver) return undefined
-    const first = events[0]?.seq ?? seq + 1
-    const isComplete = seq >= first - 1
+    const isComplete = seq >= trimmed
     return {
       frames: events.filter(event => event.seq > seq).map(({ frame }) => frame),
       isComplete,
       lost: [],
       isTold: isComplete,
-      ...(!isOver && { broken: { last: events.at(-1)?.seq ?? 0, answered: events.flatMap(({ answers = [] }) => answers) } })
+      ...(!isOver && { broken: { last, answered: events.flatMap(({ answers = [] }) => answers) } })
     }
   }
 
   async takeOver (session: string, stream: string): Promise<number> {
-    const { events } = await this.#read(session, stream)
-    const { last } = this.#local.position(session, stream)
-    for (const event of events.filter(({ seq }) => seq > last)) this.#local.append(session, event)
+    const { events, trimmed } = await this.#read(session, stream)
+    this.#local.restore(session, stream, events, trimmed)
     return this.#local.position(session, stream).last
   }
 
@@ -119,7 +121,15 @@ export class EventMirror implements EventLog, LogWatcher {
     const events = entries.flatMap(([id, [, frame = '', , answers]]) => id.endsWith('-0')
       ? [{ stream, seq: Number.parseInt(id, 10), frame, ...(answers !== undefined && { answers: JSON.parse(answers) as string | number }) }]
       : [])
-    return { events, isOver: events.length < entries.length }
+    const [oldest = '1-0'] = entries[0] ?? []
+    const [newest = '0-0'] = entries.at(-1) ?? []
+    return {
+      events,
+      isOver: events.length < entries.length,
+      // A mark alone says that its number was trimmed.
+      trimmed: Number.parseInt(oldest, 10) - (oldest.endsWith('-0') ? 1 : 0),
+      last: Number.parseInt(newest, 10)
+    }
   }
 
   #change (session: string, stream: string): Unsent {
@@ -182,9 +192,9 @@ export class EventMirror implements EventLog, LogWatcher {
 
   /** Tells Redis of the streams that it has missed something of. */
   catchUp (): void {
-    const behind = [...this.#behind.values()]
-    this.#behind.clear()
-    for (const { key, session, stream, isOver } of behind) {
+    for (const { key, session, stream, isOver } of [...this.#behind.values()]) {
+      if (this.#inFlight > MAX_IN_FLIGHT) return
+      this.#behind.delete(key)
       const whole = { key, session, stream, adds: [...this.#local.kept(session, stream)], trim: 0, isOver, isForgotten: false }
       this.#send(whole, [['DEL', key], ...this.#commands(whole)])
     }

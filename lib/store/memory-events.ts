@@ -125,6 +125,14 @@ export class MemoryEvents implements EventLog {
     return log.heldEvents < this.#replay.events && log.heldBytes < this.#replay.bytes
   }
 
+  /** Goes on with a stream of which this much is left. `trimmed`: the number of the last event that is not. */
+  restore (session: string, name: string, events: readonly LoggedEvent[], trimmed: number): void {
+    const { last } = this.position(session, name)
+    const { stream } = this.#open(session, name)
+    if (last === 0) stream.trimmed = stream.untold = trimmed
+    for (const event of events) if (event.seq > last) this.append(session, event)
+  }
+
   #open (session: string, name: string): { log: SessionLog, stream: StreamLog } {
     let log = this.#logs.get(session)
     if (log === undefined) this.#logs.set(session, log = new SessionLog(session, this.#watcher))

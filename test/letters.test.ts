@@ -1,0 +1,223 @@
+// What nodes say to each other, on a bus that does what a test says.
+import t, { type Test } from 'tap'
+import type { Bus, BusListener } from '../lib/store/store.ts'
+import { Cluster } from '../lib/cluster/cluster.ts'
+import { Letters } from '../lib/cluster/letters.ts'
+import { errorCodes, McpError } from '../lib/errors.ts'
+import { StreamPool } from '../lib/sse/pool.ts'
+import { until } from './client.ts'
+
+const away = { code: 'FST_MCP_STORE_UNAVAILABLE' }
+const unavailable = () => new errorCodes.FST_MCP_STORE_UNAVAILABLE('the bus is broken')
+
+/** One node of a bus in this process. */
+class LocalBus implements Bus {
+  readonly node: string
+  readonly listeners = new Set<BusListener>()
+  readonly #others: LocalBus[]
+  /** What becomes of a message, as JSON, that is sent to this node: nothing, if it gives nothing. */
+  pass = (message: string): string | undefined => message
+  isAlive: (node: string) => Promise<boolean> = async () => true
+  canSend = true
+
+  constructor (node: string, others: LocalBus[]) {
+    this.node = node
+    this.#others = others
+    others.push(this)
+  }
+
+  async send (node: string, message: object): Promise<void> {
+    if (!this.canSend) throw unavailable()
+    for (const other of this.#others) if (other.node === node) other.hear(JSON.stringify(message))
+  }
+
+  async broadcast (message: object): Promise<void> {
+    if (!this.canSend) throw unavailable()
+    for (const other of this.#others) other.hear(JSON.stringify(message))
+  }
+
+  hear (text: string): void {
+    const passed = this.pass(text)
+    if (passed !== undefined) setImmediate(() => this.listeners.forEach(listener => listener.onMessage(JSON.parse(passed))))
+  }
+
+  listen (listener: BusListener): () => void {
+    this.listeners.add(listener)
+    return () => { this.listeners.delete(listener) }
+  }
+}
+
+function createBuses (t: Test): [LocalBus, LocalBus] {
+  const others: LocalBus[] = []
+  // The timers of a cluster keep no process alive.
+  const alive = setInterval(() => {}, 1_000)
+  t.teardown(() => clearInterval(alive))
+  return [new LocalBus('aaaaaaaa', others), new LocalBus('bbbbbbbb', others)]
+}
+
+function createPair (t: Test) {
+  const [here, there] = createBuses(t)
+  const errors: unknown[] = []
+  const letters = [here, there].map(bus => new Letters(bus, error => errors.push(error)))
+  const [a, b] = letters
+  t.teardown(() => letters.forEach(letters => letters.close()))
+  return { a: a ?? new Letters(here, () => {}), b: b ?? new Letters(there, () => {}), here, there, errors }
+}
+
+t.test('who asks gets the answer, or what refuses it', async t => {
+  const { a, b, here, there } = createPair(t)
+  b.on('add', ({ x, y }, from) => ({ sum: Number(x) + Number(y), from }))
+  b.on('nothing', () => {})
+  b.on('known', () => { throw Object.assign(new errorCodes.FST_MCP_ID_IN_USE('7'), { data: { more: 1 } }) })
+  b.on('own', () => { throw new McpError(7, 'secret') })
+  b.on('bug', () => { throw new TypeError('secret') })
+  t.strictSame(await a.ask('bbbbbbbb', 'add', { x: 1, y: 2 }), { sum: 3, from: 'aaaaaaaa' })
+  t.strictSame(await a.ask('bbbbbbbb', 'nothing', {}), {})
+  await t.rejects(a.ask('bbbbbbbb', 'known', {}), { code: 'FST_MCP_ID_IN_USE', statusCode: 400, message: /7/, data: { more: 1 } })
+  await t.rejects(a.ask('bbbbbbbb', 'own', {}), { code: 'FST_MCP_INTERNAL' })
+  await t.rejects(a.ask('bbbbbbbb', 'bug', {}), { code: 'FST_MCP_INTERNAL' })
+  here.isAlive = async () => false
+  t.equal(await a.ask('cccccccc', 'add', {}), null)
+  there.pass = () => undefined
+  t.equal(await a.ask('bbbbbbbb', 'add', {}), null, 'a node that is gone')
+})
+
+t.test('who asks learns that the bus is broken, once', async t => {
+  const { a, b, here, there, errors } = createPair(t)
+  here.canSend = false
+  await t.rejects(a.ask('bbbbbbbb', 'x', {}), away)
+  a.tell('bbbbbbbb', 'x', {})
+  a.tellAll('x', {})
+  await until(() => errors.length === 2, 'both errors')
+  t.match(errors, [away, away])
+  here.canSend = true
+
+  // Checks that fail after the answer trouble nobody.
+  const fail: ((error: Error) => void)[] = []
+  here.isAlive = () => new Promise((_resolve, reject) => fail.push(reject))
+  b.on('slow', () => new Promise(() => {}))
+  b.on('quick', () => ({ done: true }))
+  t.strictSame(await a.ask('bbbbbbbb', 'quick', {}), { done: true })
+  const slow = a.ask('bbbbbbbb', 'slow', {})
+  await until(() => fail.length === 3, 'checks')
+  for (const reject of fail) reject(unavailable())
+  await t.rejects(slow, away)
+  const closing = a.ask('bbbbbbbb', 'slow', {})
+  a.close()
+  await t.rejects(closing, { code: 'FST_MCP_CLOSING' })
+
+  b.on('fails', () => { throw new TypeError('x') })
+  const { length } = errors
+  there.hear(JSON.stringify({ kind: 'fails', from: 'aaaaaaaa' }))
+  await until(() => errors.length === length + 1, 'an error')
+})
+
+t.test('a letter that is lost on its way is not waited for', async t => {
+  const { a, b, there } = createPair(t)
+  b.on('x', () => ({}))
+  there.pass = () => undefined
+  await t.rejects(a.ask('bbbbbbbb', 'x', {}), { ...away, message: /lost/ })
+})
+
+t.test('a letter to all is taken by its sender only where the order matters', async t => {
+  const { a, b } = createPair(t)
+  const taken: string[] = []
+  for (const letters of [a, b]) {
+    letters.on('plain', (_letter, from) => taken.push(`plain ${letters.node} ${from}`))
+    letters.onOrdered('ordered', (_letter, from) => taken.push(`ordered ${letters.node} ${from}`))
+  }
+  a.tellAll('plain', {})
+  a.tellAll('ordered', {})
+  await until(() => taken.length === 3, 'the letters')
+  t.strictSame(taken, ['plain bbbbbbbb aaaaaaaa', 'ordered aaaaaaaa aaaaaaaa', 'ordered bbbbbbbb aaaaaaaa'])
+})
+
+const POOL = { buffer: 1_000, keepAlive: 10_000, stall: 10_000, max: 10, maxPerPrincipal: 10 }
+
+function createClusters (t: Test) {
+  const [here, there] = createBuses(t)
+  const pools = [new StreamPool(POOL), new StreamPool({ ...POOL, buffer: 100_000 })] as const
+  const a = new Cluster(here, pools[0], () => {})
+  const b = new Cluster(there, pools[1], () => {})
+  t.teardown(() => {
+    a.close()
+    b.close()
+    for (const pool of pools) pool.close()
+  })
+  const source = pools[1].open(null, () => {})
+  b.letters.on('attach', (letter, from) => {
+    b.relay.send(source, from, letter)
+    return { isFollowed: true }
+  })
+  return { a, b, here, there, source }
+}
+
+t.test('as much is on its way as the node of the client has room for', async t => {
+  const { a, source } = createClusters(t)
+  const stream = await a.follow('bbbbbbbb', null, {})
+  for (let count = 0; count < 50; count++) source.write('x'.repeat(100))
+  await new Promise(resolve => setTimeout(resolve, 50))
+  t.ok((stream?.readableLength ?? 0) <= 5_000)
+  t.equal(a.relay.size, 1)
+  let read = 0
+  stream?.on('readable', () => { for (let chunk; (chunk = stream.read()) !== null;) read += String(chunk).length })
+  for (let count = 0; count < 50; count++) {
+    source.write('x'.repeat(100))
+    await new Promise(resolve => setImmediate(resolve))
+  }
+  source.end()
+  await until(() => stream?.readableEnded === true, 'the end')
+  t.equal(read, 10_000)
+  t.equal(a.relay.size, 0)
+})
+
+t.test('a relay that broke before it was known is refused', async t => {
+  const { a, here, source } = createClusters(t)
+  const held: string[] = []
+  here.pass = text => {
+    if (text.includes('"answer"')) held.push(text)
+    return text.includes('"answer"') ? undefined : text
+  }
+  const followed = a.follow('bbbbbbbb', null, {})
+  followed.catch(() => {})
+  await until(() => held.length > 0, 'the answer')
+  source.destroy()
+  await until(() => a.relay.size === 0, 'the break')
+  here.pass = text => text
+  for (const text of held) here.hear(text)
+  await t.rejects(followed, away)
+})
+
+t.test('nobody is given up by a relay while nobody knows who is there', async t => {
+  const { a, b, here, there, source } = createClusters(t)
+  const stream = await a.follow('bbbbbbbb', null, {})
+  let checks = 0
+  here.isAlive = there.isAlive = async () => {
+    checks++
+    throw unavailable()
+  }
+  await until(() => checks >= 2, 'checks')
+  t.equal(stream?.destroyed, false)
+  here.isAlive = there.isAlive = async () => false
+  await until(() => stream?.destroyed === true && source.destroyed, 'the end of both')
+  t.equal(a.relay.size + b.relay.size, 0)
+})
+
+t.test('a break of the bus or a node that closes breaks every relay', async t => {
+  const { a, b, there, source } = createClusters(t)
+  const stream = await a.follow('bbbbbbbb', null, {})
+  for (const listener of there.listeners) listener.onGap(false)
+  await until(() => stream?.destroyed === true, 'the end')
+  t.ok(source.destroyed)
+  b.close()
+})
+
+t.test('a client that leaves while much is on its way is left alone', async t => {
+  const { a, source } = createClusters(t)
+  const stream = await a.follow('bbbbbbbb', null, {})
+  source.write('x'.repeat(3_000))
+  await until(() => (stream?.readableLength ?? 0) > 0, 'the frames')
+  stream?.destroy()
+  await until(() => source.destroyed, 'the end at the other node')
+  t.equal(a.relay.size, 0)
+})
