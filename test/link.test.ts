@@ -197,7 +197,12 @@ t.test('nobody is given up while the leases of others may not be back', async t 
 })
 
 t.test('a cluster makes its subscriber as it was made itself', async t => {
-  const redis = new class extends FakeRedis { override readonly isCluster = true }()
+  const redis = new class extends FakeRedis {
+    override readonly isCluster = true
+    nodes (): FakeRedis[] {
+      return [this]
+    }
+  }()
   redis.answer = echo(redis)
   await openFake(t, redis).opened()
   t.equal(redis.made.length, 1)

@@ -4,12 +4,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { McpOptions } from 'fastify-mcp-sse'
 import { type RedisClient, redisStore } from 'fastify-mcp-sse/redis'
+import { storeContract } from 'fastify-mcp-sse/testing'
 import { Cluster, Redis } from 'ioredis'
 import { createCluster } from 'redis'
 import t, { type Test } from 'tap'
 import { Client, createApp, EventStream, listen, send, SseClient, until } from './client.ts'
 import { type RedisServer, freePort, startRedis } from './redis-server.ts'
-import { storeSuite } from './store-suite.ts'
 
 const SLOTS = [[0, 5_460], [5_461, 10_922], [10_923, 16_383]] as const
 
@@ -207,5 +207,8 @@ t.test('the Redis store keeps the contract of a store, in a cluster', async t =>
   const servers = await startCluster(t)
   const client = await connectors.redis(t, servers)
   let count = 0
-  storeSuite(t, { create: () => redisStore(client, { prefix: `test${++count}` }), advance: ms => sleep(ms), lag: 1_100 })
+  const cases = storeContract({
+    create: () => redisStore(client, { prefix: `test${++count}` }), advance: ms => sleep(ms), lag: 1_100, bus: true, counters: true
+  })
+  for (const { name, run } of cases) await t.test(name, async t => { await t.resolves(run()) })
 })

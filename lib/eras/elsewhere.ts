@@ -133,10 +133,17 @@ export class Elsewhere {
     return taken.every(Boolean)
   }
 
-  /** Has the node of a session's stream take what its client posted here. False when that node is gone. Throws what it refuses with. */
+  /**
+   * Has the node of a session's stream take what its client posted here. False when that node is gone. Throws what it refuses with, and
+   * FST_MCP_CLOSING while the stream is on its way to another node.
+   */
   async post ({ id, home }: SessionRecord, letter: Letter): Promise<boolean> {
-    if (home === null || home === this.node) return false
-    return await this.#cluster.letters.ask(home, 'post', { ...letter, session: id }) !== null
+    if (home === null) throw new errorCodes.FST_MCP_CLOSING()
+    if (home === this.node) return false
+    if (await this.#cluster.letters.ask(home, 'post', { ...letter, session: id }) !== null) return true
+    const now = await this.#store.sessions.get(id)
+    if (now !== undefined && now.home !== home) throw new errorCodes.FST_MCP_CLOSING()
+    return false
   }
 
   /** Who takes answers that other nodes were posted. */

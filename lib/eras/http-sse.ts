@@ -126,17 +126,22 @@ export class HttpSse {
       if (channel !== undefined) return this.#proceed(inbound, session, channel, facts, accepted)
       const { elsewhere } = this.#sessions
       return whenReady(elsewhere !== null && elsewhere.post(session, { inbound, principal: facts.principal }), isTaken => {
-        if (!isTaken) throw new errorCodes.FST_MCP_SESSION_UNKNOWN()
+        if (!isTaken) throw this.#unserved()
         accepted()
       })
     })
+  }
+
+  /** Why there is no stream here. One that was left to the other nodes is there again once its client has come back. */
+  #unserved (): Error {
+    return this.#sessions.isLeaving ? new errorCodes.FST_MCP_CLOSING() : new errorCodes.FST_MCP_SESSION_UNKNOWN()
   }
 
   /** What a client of this node's stream posted to another node. */
   #receive (id: string, letter: Letter): Awaitable<void> {
     const session = this.#sessions.peek(id)
     const channel = session?.channels.get(id)
-    if (session === undefined || channel === undefined || session.request === null) throw new errorCodes.FST_MCP_SESSION_UNKNOWN()
+    if (session === undefined || channel === undefined || session.request === null) throw this.#unserved()
     const { record, request } = session
     // What another node of this server has read and checked.
     const { inbound, principal } = letter as { inbound: Inbound, principal: Principal | null }

@@ -96,7 +96,7 @@ class IoredisDriver implements Driver {
 
   constructor (client: Ioredis) {
     this.#client = client
-    this.database = Object(client).options.db ?? 0
+    this.database = Object(client).options?.db ?? 0
   }
 
   get isReady (): boolean {
