@@ -45,7 +45,7 @@ export async function startTown (t: Test, { options = {}, store = {}, driver = '
   const admin = new Redis(redis.port, '127.0.0.1')
   admin.on('error', () => {})
   t.teardown(() => admin.disconnect())
-  const leases = async (): Promise<string[]> => admin.keys('mcp:*:lease:*')
+  const leases = async (): Promise<string[]> => admin.keys('mcp:*:{bus}:lease:*')
   const start = async (index: number): Promise<Node> => {
     const known = await leases()
     const client = await connectors[driver](redis.port)
@@ -58,7 +58,7 @@ export async function startTown (t: Test, { options = {}, store = {}, driver = '
   }
   const nodes = [await start(0), await start(1), await start(2)] as const
   const [first = ''] = await leases()
-  const prefix = first.split(':').slice(0, 2).join(':')
+  const prefix = first.split(':').slice(0, 3).join(':')
   const forge: Town['forge'] = (to, letter) => admin.publish(`${prefix}:inbox:${to.name}`, JSON.stringify(letter))
   return { redis, admin, nodes: [...nodes], prefix, forge }
 }

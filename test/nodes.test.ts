@@ -280,7 +280,7 @@ t.test('the streams of a node that closes go on at the one that its clients come
   const last = lastId(client.stream)
   await a.app.close()
   await client.stream.closed
-  t.match(await sseAt(client, b, callOf('n', 'secret')), { status: 404 }, 'nobody has its stream')
+  t.match(await sseAt(client, b, callOf('n', 'secret')), { status: 503 }, 'nobody has its stream yet')
   const headers = { 'last-event-id': last, ...as('ada').headers }
   const both = await Promise.all([b, c].map(node => EventStream.open(node.url, '/sse', { headers })))
   for (const stream of both) t.match(await stream.next(), { event: 'endpoint', data: client.endpoint })

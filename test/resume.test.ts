@@ -159,6 +159,7 @@ t.test('what is sent while a store takes its time to tell what was missed is not
             release: events.release.bind(events),
             finish: events.finish.bind(events),
             takeOver: events.takeOver.bind(events),
+            leave: events.leave.bind(events),
             drop: events.drop.bind(events),
             after
           }

@@ -23,7 +23,7 @@ t.test('a POST of a session waits for one answer of Redis, and a node has one co
   })
   const commands: string[] = []
   monitor.on('monitor', (_time: string, args: string[]) => {
-    if (args.some(arg => arg.startsWith(prefix)) && !args.some(arg => arg.includes(':lease:') || arg.includes('"beat"'))) commands.push(String(args[0]).toUpperCase())
+    if (args.some(arg => arg.startsWith(prefix.replace(':{bus}', ''))) && !args.some(arg => arg.includes(':{bus}:') || arg.includes('"beat"'))) commands.push(String(args[0]).toUpperCase())
   })
   const during = async (work: () => Promise<unknown>): Promise<string[]> => {
     commands.length = 0

@@ -48,6 +48,7 @@ export function laterStore (): Store {
           finish: (session, stream) => events.finish(session, stream),
           after: (session, stream, seq) => later(events.after(session, stream, seq)),
           takeOver: (session, stream) => later(events.takeOver(session, stream)),
+          leave: (session, stream) => events.leave(session, stream),
           drop: session => events.drop(session)
         },
         tickets: {

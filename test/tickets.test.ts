@@ -367,6 +367,7 @@ t.test('a used ticket whose session cannot be resumed any more opens no other', 
       release: events.release.bind(events),
       finish: events.finish.bind(events),
       takeOver: events.takeOver.bind(events),
+      leave: events.leave.bind(events),
       drop: events.drop.bind(events),
       after: () => ({ frames: [], isComplete: false, lost: [], isTold })
     }

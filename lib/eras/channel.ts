@@ -181,18 +181,22 @@ export class Channel implements Line {
     }
   }
 
-  /** The last event of this server was sent, and the client is told to come back for more. */
+  /** The last event of this server was sent, and the client is told to come back, perhaps to another. */
   leaveOff (): void {
     this.#stream?.write(encode({ retry: this.#options.retry }))
-    this.end()
+    this.#end((session, id) => this.#options.events.leave(session, id))
   }
 
   end (): void {
+    this.#end((session, id) => this.#options.events.finish(session, id))
+  }
+
+  #end (finish: (session: string, id: string) => void): void {
     if (this.#over) return
     this.#over = true
-    const { events, session, id, onEnd } = this.#options
+    const { session, id, onEnd } = this.#options
     clearTimeout(this.#away)
-    events.finish(session, id)
+    finish(session, id)
     this.#stream?.end()
     this.#recheck()
     onEnd()

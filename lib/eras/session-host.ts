@@ -243,11 +243,11 @@ export class SessionHost implements SessionMemory {
     session.end(reason)
   }
 
-  /** Ends the streams, and tells their clients to come back. Where there are other nodes, these take them over. */
+  /** Ends the streams, and tells their clients to come back, perhaps to other nodes. */
   async handOver (): Promise<void> {
     const live = [...this.#live.values()]
-    await this.elsewhere?.leave(live.map(({ record }) => record))
     for (const { channels } of live) channels.forEach(channel => channel.leaveOff())
+    await this.elsewhere?.leave(live.map(({ record }) => record))
   }
 
   /** Ends what is at work here. */

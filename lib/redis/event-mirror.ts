@@ -79,6 +79,12 @@ export class EventMirror implements EventLog, LogWatcher {
     this.#change(session, stream).isForgotten = true
   }
 
+  leave (session: string, stream: string): void {
+    this.flush()
+    this.#behind.delete(this.#keyOf(session, stream))
+    this.#local.leave(session, stream)
+  }
+
   drop (session: string): void {
     this.#local.drop(session)
   }
@@ -125,7 +131,7 @@ export class EventMirror implements EventLog, LogWatcher {
     const [newest = '0-0'] = entries.at(-1) ?? []
     return {
       events,
-      isOver: events.length < entries.length,
+      isOver: newest.endsWith('-1'),
       // A mark alone says that its number was trimmed.
       trimmed: Number.parseInt(oldest, 10) - (oldest.endsWith('-0') ? 1 : 0),
       last: Number.parseInt(newest, 10)

@@ -60,6 +60,14 @@ class SessionLog {
     this.heldBytes += sign * frame.length
   }
 
+  /** Gives up a running stream, which others go on with. */
+  forget (name: string): void {
+    const stream = this.running.get(name)
+    if (stream === undefined) return
+    for (const event of stream.events) this.count(stream, event, -1)
+    this.running.delete(name)
+  }
+
   forgetFirst (streams: Map<string, StreamLog>): boolean {
     const [first] = streams
     if (first === undefined) return false
@@ -193,6 +201,10 @@ export class MemoryEvents implements EventLog {
   /** What is kept of a stream, oldest first. */
   kept (session: string, name: string): readonly LoggedEvent[] {
     return this.#logs.get(session)?.get(name)?.events ?? []
+  }
+
+  leave (session: string, name: string): void {
+    this.#logs.get(session)?.forget(name)
   }
 
   drop (session: string): void {

@@ -121,6 +121,8 @@ export interface EventLog {
   after (session: string, stream: string, seq: number): Awaitable<Replay | undefined>
   /** This node writes the stream from now on, in the place of one that is gone. Gives the number of its last event, 0 when there is none. */
   takeOver (session: string, stream: string): Awaitable<number>
+  /** Another node may write the stream from now on: what is kept of it is left to that. */
+  leave (session: string, stream: string): void
   /** Its session is over. */
   drop (session: string): void
 }

@@ -109,4 +109,18 @@ export const busCases: readonly Case[] = [{
     fill(events, 'a', 's', { from: 4, to: 4 })
     assert.deepEqual(await events.after('a', 's', 0), { frames: frames('s', 1, 4), isComplete: true, lost: [], isTold: true })
   }
+}, {
+  name: 'a stream that a node leaves goes on at another, whatever becomes of the first',
+  async run ({ open, close, advance }) {
+    const [first, { events }] = [await open(), await open()]
+    fill(first.events, 'a', 's', { to: 2 })
+    first.events.leave('a', 's')
+    // What is sent is read in its order.
+    await first.sessions.get('a')
+    assert.equal(await events.takeOver('a', 's'), 2)
+    fill(events, 'a', 's', { from: 3, to: 4 })
+    await close(first)
+    await advance(600)
+    assert.deepEqual(await events.after('a', 's', 0), { frames: frames('s', 1, 4), isComplete: true, lost: [], isTold: true })
+  }
 }]

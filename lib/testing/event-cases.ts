@@ -180,4 +180,16 @@ export const eventCases: readonly Case[] = [{
     fill(events, 'a', 's', { from: 5, to: 5 })
     assert.deepEqual(await complete(events, 'a', 's'), [true, frames('s', 1, 5)])
   }
+}, {
+  name: 'a stream that is left to others takes nothing of the budget',
+  async run ({ open }) {
+    const { events } = await open({ replay: { events: 4, bytes: 10_000, window: 500 } })
+    fill(events, 'a', 's', { to: 3 })
+    events.hold('a', 's')
+    events.leave('a', 's')
+    events.leave('a', 'unknown')
+    events.leave('b', 'unknown')
+    fill(events, 'a', 'r', { to: 4 })
+    assert.deepEqual(await complete(events, 'a', 'r'), [true, frames('r', 1, 4)])
+  }
 }]
