@@ -165,7 +165,7 @@ export class EventMirror implements EventLog, LogWatcher {
   #forget ({ key }: Unsent): void {
     this.#behind.delete(key)
     // It expires when Redis does not hear of it.
-    this.#link.run(key, 'DEL', key).catch(() => {})
+    this.#link.run(key, 'PEXPIRE', key, '0').catch(() => {})
   }
 
   #fallBehind (unsent: Unsent): void {
@@ -202,7 +202,7 @@ export class EventMirror implements EventLog, LogWatcher {
       if (this.#inFlight > MAX_IN_FLIGHT) return
       this.#behind.delete(key)
       const whole = { key, session, stream, adds: [...this.#local.kept(session, stream)], trim: 0, isOver, isForgotten: false }
-      this.#send(whole, [['DEL', key], ...this.#commands(whole)])
+      this.#send(whole, [['PEXPIRE', key, '0'], ...this.#commands(whole)])
     }
   }
 

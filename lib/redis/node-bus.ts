@@ -74,7 +74,12 @@ export class NodeBus implements Bus {
 
   /** Whether what others say is heard. */
   get hears (): boolean {
-    return this.#isSubscribed && this.#sent - this.#heard < BEATS_IN_LEASE
+    return this.#isSubscribed && this.#unheard < BEATS_IN_LEASE
+  }
+
+  /** Beats that were sent and not heard. */
+  get #unheard (): number {
+    return this.#sent - this.#heard
   }
 
   /** Resolves once this node hears and is known to be there, or when Redis did not let it in time: it goes on trying. */
@@ -137,8 +142,9 @@ export class NodeBus implements Bus {
 
   async #renew (): Promise<void> {
     const { link, lease, timeout, onBack } = this.#options
-    // A connection that leads nowhere does not say so.
-    if (this.#subscriber !== undefined && Date.now() - this.#heardAt > lease + timeout) this.#drop(this.#subscriber)
+    // A connection that leads nowhere does not say so. A process that was busy has sent nothing that it could have heard.
+    const isSilent = this.#unheard >= BEATS_IN_LEASE && Date.now() - this.#heardAt > lease + timeout
+    if (this.#subscriber !== undefined && isSilent) this.#drop(this.#subscriber)
     if (this.#subscriber === undefined) this.#subscribe()
     if (!this.#isSubscribed) return
     const key = this.#leaseOf(this.node)
