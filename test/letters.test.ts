@@ -31,9 +31,10 @@ class LocalBus implements Bus {
     for (const other of this.#others) if (other.node === node) other.hear(JSON.stringify(message))
   }
 
-  async broadcast (message: object): Promise<void> {
+  async broadcast (message: object): Promise<boolean> {
     if (!this.canSend) throw unavailable()
     for (const other of this.#others) other.hear(JSON.stringify(message))
+    return true
   }
 
   hear (text: string): void {

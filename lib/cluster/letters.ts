@@ -76,6 +76,14 @@ export class Letters implements BusListener {
     this.#bus.broadcast({ ...letter, kind, from: this.node }).catch(this.#onError)
   }
 
+  /** Says something to all nodes, this one too, in the same order. `otherwise`: it could not be said. */
+  tellInOrder (kind: string, letter: Letter, otherwise: () => void): void {
+    this.#bus.broadcast({ ...letter, kind, from: this.node }).then(isTold => { if (!isTold) otherwise() }, error => {
+      this.#onError(error)
+      otherwise()
+    })
+  }
+
   /**
    * Asks one node, and waits for its answer as long as it lives: null when it is gone.
    * Rejects with what it refused with, and with FST_MCP_STORE_UNAVAILABLE.

@@ -8,6 +8,7 @@ import type { SseStream } from '../sse/stream.ts'
 import { type Awaitable, type OpenStore, type SessionRecord, whenReady } from '../store/store.ts'
 import type { Position } from './event-id.ts'
 import { resume } from './resume.ts'
+import type { Session } from './session.ts'
 import type { SessionHost } from './session-host.ts'
 
 // A stream of Streamable HTTP begins with the node that writes it.
@@ -76,9 +77,13 @@ export class Elsewhere {
     this.#cluster.letters.tellAll('cancelled', { session, id, reason })
   }
 
-  /** What belongs to no call goes to a stream of this node from now on. */
-  listening (session: string): void {
-    this.#cluster.letters.tellAll('listening', { session })
+  /** What belongs to no call goes to a stream of this node, from the moment on at which all nodes know. HTTP+SSE has one stream alone. */
+  listening (live: Session): void {
+    const { id, transport } = live.record
+    if (transport === 'http+sse') return
+    // One that hears already goes on.
+    if (live.listeners.size === 1) live.isMuted = true
+    this.#cluster.letters.tellInOrder('listening', { session: id }, () => { live.isMuted = false })
   }
 
   /** It has no more streams here for what belongs to no call. */
@@ -91,7 +96,7 @@ export class Elsewhere {
     const live = this.#host.peek(session)
     if (live === undefined) return
     // There is one that hears: whoever claims must not have known.
-    if (isClaim && from !== this.node && live.hears) this.listening(session)
+    if (isClaim && from !== this.node && live.hears) this.listening(live)
     else live.isMuted = from !== this.node
   }
 

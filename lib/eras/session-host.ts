@@ -210,8 +210,7 @@ export class SessionHost implements SessionMemory {
     session.channels.set(id, channel)
     if (!listens) return channel
     session.listeners.add(channel)
-    session.isMuted = false
-    this.elsewhere?.listening(record.id)
+    this.elsewhere?.listening(session)
     return channel
   }
 

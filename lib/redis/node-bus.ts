@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import { errorCodes } from '../errors.ts'
 import type { Bus, BusListener } from '../store/store.ts'
 import type { Driver, Subscriber } from './driver.ts'
@@ -150,12 +150,13 @@ export class NodeBus implements Bus {
     const key = this.#leaseOf(this.node)
     // Whoever does not hear is not there.
     const renewal = this.hears ? ['SET', key, '1', 'PX', String(lease)] : ['DEL', key]
+    const epoch = randomUUID()
     const [found] = await Promise.all([
-      link.probe(this.#epochKey, 'SET', this.#epochKey, this.node, 'NX', 'GET', 'PX', EPOCH_MS),
+      link.probe(this.#epochKey, 'SET', this.#epochKey, epoch, 'NX', 'GET', 'PX', EPOCH_MS),
       link.probe(key, ...renewal),
       link.probe(this.#inbox, 'PUBLISH', this.#inbox, JSON.stringify({ beat: ++this.#sent }))
     ])
-    this.#tellGap(String(found ?? this.node))
+    this.#tellGap(String(found ?? epoch))
     if (!this.#isOpen && this.hears) {
       this.#isOpen = true
       this.#onOpen()
@@ -178,9 +179,10 @@ export class NodeBus implements Bus {
     return this.#publish(this.#inboxOf(node), message)
   }
 
-  async broadcast (message: object): Promise<void> {
+  async broadcast (message: object): Promise<boolean> {
     // Before it is there, a node has done nothing that others must know.
     if (this.#isOpen) await this.#publish(this.#toAll, message)
+    return this.#isOpen
   }
 
   async #publish (channel: string, message: object): Promise<void> {

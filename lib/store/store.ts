@@ -153,8 +153,8 @@ export interface Bus {
   readonly node: string
   /** Rejects with FST_MCP_STORE_UNAVAILABLE. */
   send (node: string, message: object): Promise<void>
-  /** To every node, this one too, in the same order. Rejects with FST_MCP_STORE_UNAVAILABLE. */
-  broadcast (message: object): Promise<void>
+  /** To every node, this one too, in the same order; false before this node hears. Rejects with FST_MCP_STORE_UNAVAILABLE. */
+  broadcast (message: object): Promise<boolean>
   /** Gives back its undo. */
   listen (listener: BusListener): () => void
   /** Whether a node was there within the last few seconds. Rejects with FST_MCP_STORE_UNAVAILABLE. */
