@@ -166,6 +166,8 @@ t.test('a node that does not hear itself is not there, and has missed something'
   const unlisten = store.bus?.listen({ onMessage: message => heard.push(message), onGap: () => { gaps++ } })
   await store.bus?.send('other', { a: 1 })
   t.strictSame(heard, [{ a: 1 }])
+  for (const made of redis.made) made.listeners.get('message')?.('a channel', 'no JSON')
+  t.strictSame(heard, [{ a: 1 }, undefined], 'what others say is no reason to end')
   redis.answer = () => 1
   await until(() => store.problem() !== null, 'silence')
   t.equal(store.problem(), 'this node does not hear the others')

@@ -122,7 +122,7 @@ export class Letters implements BusListener {
 
   onMessage (message: unknown): void {
     // What other nodes of this server sent.
-    const { kind, from, ref, ...letter } = message as Letter
+    const { kind, from, ref, ...letter } = Object(message) as Letter
     if (typeof kind !== 'string' || typeof from !== 'string') return
     if (from === this.node && !this.#ordered.has(kind)) return
     const take = this.#takers.get(kind)

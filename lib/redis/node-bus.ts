@@ -123,7 +123,7 @@ export class NodeBus implements Bus {
   }
 
   #hear (text: string): void {
-    const message: unknown = JSON.parse(text)
+    const message = read(text)
     const { beat }: { beat?: unknown } = Object(message)
     if (typeof beat !== 'number') return this.#listeners.forEach(listener => listener.onMessage(message))
     // A letter to oneself that was not heard was not the only one.
@@ -207,5 +207,14 @@ export class NodeBus implements Bus {
     this.#subscriber?.close()
     const key = this.#leaseOf(this.node)
     await this.#options.link.run(key, 'DEL', key).catch(() => {})
+  }
+}
+
+/** Whoever shares the Redis can say anything on any channel. */
+function read (text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
   }
 }
