@@ -1,6 +1,6 @@
 // Runs the tests with the real parts that are on this machine: `npm test [-- tap arguments]`.
 import { spawn } from 'node:child_process'
-import { accessSync, constants } from 'node:fs'
+import { accessSync, constants, readdirSync, readFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
 // One row for each part that a test drives; the test reads the binary's path from `env`.
@@ -10,6 +10,12 @@ const parts = [
     binaries: ['chromium', 'chromium-browser', 'google-chrome'],
     env: 'MCP_TEST_CHROMIUM',
     leftOut: 'neither the browser example nor pages of other origins were driven'
+  },
+  {
+    name: 'redis-server',
+    binaries: ['redis-server'],
+    env: 'MCP_TEST_REDIS',
+    leftOut: 'nothing was tried with several nodes'
   }
 ]
 
@@ -30,8 +36,8 @@ function find (binaries: string[]): string | undefined {
 
 const env = { ...process.env }
 const missing = parts.filter(part => {
-  env[part.env] ||= find(part.binaries)
-  return !env[part.env]
+  env[part.env] ||= find(part.binaries) ?? ''
+  return env[part.env] === ''
 })
 const strict = process.env.CI === 'true'
 // The rest of tap's report is for machines.
@@ -39,6 +45,16 @@ env.TAP_REPORTER ??= 'terse'
 
 const args = process.argv.slice(2)
 if (missing.length > 0 && !strict) args.push('--allow-incomplete-coverage')
+
+// These say themselves what they leave out.
+const CAN_DO_WITHOUT = new Set(['docs.test.ts', 'examples.test.ts'])
+// Most that try several nodes are nothing without it.
+const tests = join(import.meta.dirname, '../test')
+const needsRedis = (file: string): boolean => / from '\.\/(?:redis-server|neighbours|cluster\/\w+)\.ts'/.test(readFileSync(join(tests, file), 'utf8'))
+if (env.MCP_TEST_REDIS === '' && !strict) {
+  const files = readdirSync(tests).filter(file => file.endsWith('.test.ts') && !CAN_DO_WITHOUT.has(file) && needsRedis(file))
+  args.push(...files.map(file => `--exclude=test/${file}`))
+}
 
 // Ctrl-C reaches tap as well; leaving first would cut off its report.
 process.on('SIGINT', () => {})

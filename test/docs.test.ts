@@ -8,6 +8,7 @@ import { ACCEPT, Client, createApp, EventStream, listen, type Reply, send, SseCl
 import { root } from './child.ts'
 import { errorCodes, toRpcError, toStatus } from '../lib/errors.ts'
 import { optionsSchema } from '../lib/options.ts'
+import { withRedis } from './redis-server.ts'
 import { isCode, isProgram, moduleOf, Page, type Snippet, snippetsOf } from './snippets.ts'
 
 const pages = ['README.md', ...readdirSync(join(root, 'docs')).map(name => `docs/${name}`)].filter(page => page.endsWith('.md'))
@@ -19,7 +20,8 @@ const read = (page: string): string => readFileSync(join(root, page), 'utf8')
 const writes = process.env.TAP_SNAPSHOT === '1'
 
 for (const page of shown) {
-  t.test(`every block of ${page} does what the page says`, async t => {
+  const needs = read(page).includes('REDIS_URL') ? withRedis : {}
+  t.test(`every block of ${page} does what the page says`, needs, async t => {
     let text = read(page)
     let shift = 0
     const runner = new Page(t)

@@ -13,7 +13,7 @@ import {
 import t, { type Test } from 'tap'
 import { type Child, root, startChild } from './child.ts'
 import { Client as RawClient, EventStream, send, SseClient, until, within } from './client.ts'
-import { startRedis } from './redis-server.ts'
+import { startRedis, withRedis } from './redis-server.ts'
 import { openPort, signIn2 } from './visitor.ts'
 
 type Progress = { progress: number, total?: number, message?: string }
@@ -73,7 +73,7 @@ t.test('hello streams each word while the tool runs', async t => {
   t.strictSame(told.map(({ message }) => message), ['Hello ', 'you ', 'and ', 'welcome '])
 })
 
-t.test('nodes serve one port with several processes, and a client that hangs up goes on at any of them', async t => {
+t.test('nodes serve one port with several processes, and a client that hangs up goes on at any of them', withRedis, async t => {
   const { port } = await startRedis(t)
   const child = await startChild(t, 'examples/nodes.ts', { env: { NODES: '3', REDIS_URL: `redis://127.0.0.1:${port}` } })
   const nodes = (): Set<string> => new Set(Array.from(child.output().matchAll(/process (\d+) serves/g), ([, pid = '']) => pid))

@@ -10,6 +10,11 @@ import { createClient } from 'redis'
 import type { Test } from 'tap'
 import type { RedisClient } from 'fastify-mcp-sse/redis'
 
+const executablePath = process.env.MCP_TEST_REDIS ?? 'redis-server'
+
+/** What a test that needs a server takes as its options. Files that need one all the way are left out by `npm test`. */
+export const withRedis = { skip: process.env.MCP_TEST_REDIS === '' ? 'redis-server is not on this machine' : false as const }
+
 export interface RedisServer {
   readonly port: number
   readonly process: ChildProcess
@@ -32,7 +37,7 @@ export async function startRedis (t: Test, ...args: string[]): Promise<RedisServ
   const port = await freePort()
   const start = async (): Promise<ChildProcess> => {
     const options = ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--save', '', '--appendonly', 'no', ...args]
-    const child = spawn('redis-server', options, { stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = spawn(executablePath, options, { stdio: ['ignore', 'pipe', 'inherit'] })
     let output = ''
     await new Promise<void>((resolve, reject) => {
       child.once('error', reject)
