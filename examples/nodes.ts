@@ -16,7 +16,7 @@ function lead (): void {
   for (let count = Number(process.env.NODES ?? 3); count > 0; count--) cluster.fork()
   let isClosing = false
   cluster.on('exit', () => { if (!isClosing) cluster.fork() })
-  closeWithGrace({ delay: 15_000 }, async () => {
+  closeWithGrace({ delay: 20_000 }, async () => {
     isClosing = true
     const workers = Object.values(cluster.workers ?? {})
     await Promise.all(workers.map(worker => new Promise(resolve => {
@@ -27,6 +27,8 @@ function lead (): void {
 }
 
 async function serve (): Promise<void> {
+  // Ctrl-C reaches every process: the nodes leave it to the one that leads them.
+  process.on('SIGINT', () => {})
   const redis = new Redis(process.env.REDIS_URL ?? 'redis://127.0.0.1:6379')
   redis.on('error', error => app.log.warn(error.message))
   const app = Fastify({ logger: { level: 'warn' } })
@@ -44,7 +46,11 @@ async function serve (): Promise<void> {
     }
   })
 
-  closeWithGrace({ delay: 10_000, logger: app.log }, async () => { await app.close() })
+  // It takes SIGINT too unless it is told which signals are its own.
+  closeWithGrace({ delay: 15_000, logger: app.log, skip: ['SIGINT'] }, async () => {
+    await app.mcp.drain()
+    await app.close()
+  })
   const url = await app.listen({ host: '127.0.0.1', port: Number(process.env.PORT ?? 3000) })
   console.log(`process ${process.pid} serves ${url}/mcp and ${url}/sse`)
 }

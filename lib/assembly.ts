@@ -61,7 +61,7 @@ export function createServer (options: ResolvedOptions, scopePrefix: string, log
   // The same on all nodes, and no other server's.
   const server = `${scopePrefix}${prefix}${paths.mcp} ${name}`
   const store = (options.store ?? memoryStore()).open({ ...options.sessions || NO_SESSIONS, tickets: options.tickets, server })
-  const onError = (err: unknown): void => logSafely(log, err, 'the store failed')
+  const onError = createOutage(store, log)
   const cluster = store.bus === null ? null : new Cluster(store.bus, pool, onError)
   const sessions = createSessions(options, { store, pool, cluster, onError })
   const subscriptions = new Subscriptions()
@@ -145,6 +145,17 @@ function createSessions (options: ResolvedOptions, parts: Pick<SessionsOptions, 
     maxPerPrincipal: sessions.maxPerPrincipal,
     uris: subscriptions.uris
   })
+}
+
+/** An outage of the store is told of once, when it begins. */
+function createOutage (store: OpenStore, log: FastifyBaseLogger): (error: unknown) => void {
+  let isAway = false
+  return error => {
+    const isKnown = isAway && store.problem() !== null
+    isAway = error instanceof errorCodes.FST_MCP_STORE_UNAVAILABLE
+    if (!isAway) logSafely(log, error, 'the store failed')
+    else if (!isKnown) log.warn({ problem: store.problem() ?? String(error) }, 'the store is away')
+  }
 }
 
 interface OfferedParts {

@@ -48,7 +48,7 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
   const responses = new OpenResponses()
   const freshSockets = FreshSockets.of(app.server)
 
-  const drain = new Drain(server, options.drain.timeout)
+  const drain = new Drain(server, options.drain.timeout, app.log)
   app.decorate('mcp', new Mcp({ ...server, drain: () => drain.run() }))
   if (!app.hasRequestDecorator('mcp')) app.decorateRequest('mcp', null)
 

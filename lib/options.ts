@@ -180,8 +180,8 @@ export const optionsSchema = z.strictObject({
     values: count.default(100_000).describe('The most values in a request body: what stands in its arrays and objects.'),
     keys: count.default(50_000).describe('The most keys in a request body, of all its objects together: one costs as much to parse as twenty numbers.')
   }).prefault({}),
-  store: z.custom<Store>(value => typeof value === 'object' && value !== null && 'open' in value && typeof value.open === 'function', 'must be a store')
-    .optional().describe('Where sessions and events live. Default: `memoryStore()`.')
+  store: z.custom<Store>(value => typeof value === 'object' && value !== null && 'open' in value && typeof value.open === 'function', 'must be a store, such as `memoryStore()` or `redisStore(client)`')
+    .optional().describe('Where sessions and events live: `redisStore(client)` for several nodes. Default: `memoryStore()`.')
 })
 
 /** The options of `app.register(mcp, options)`. */
@@ -212,6 +212,8 @@ function describe (issue: z.core.$ZodIssue, given: unknown): string {
   const name = issue.path.join('.')
   if (issue.code === 'unrecognized_keys') return `\`${[...issue.path, issue.keys[0]].join('.')}\` is not an option`
   const value = issue.path.reduce<unknown>((object, key) => Reflect.get(Object(object), key), given)
+  // As where an environment variable is not set.
+  if (issue.code === 'invalid_type' && value === undefined) return `\`${name}\` is missing`
   return `\`${name}\` ${issue.message}, got ${quote(value, isSecret(issue.path, value))}`
 }
 

@@ -151,6 +151,7 @@ export class Letters implements BusListener {
   }
 
   onGap (isEmptied: boolean): void {
+    for (const asked of this.#asked.values()) asked.fail(new errorCodes.FST_MCP_STORE_UNAVAILABLE('the answer of another node may have been lost'))
     for (const listener of this.#gapListeners) listener(isEmptied)
   }
 

@@ -96,7 +96,11 @@ export class Relay {
   #receive ({ relay, count, text, isOver }: Letter, from: string): void {
     const key = `${from}${relay}`
     const followed = this.#followed.get(key)
-    if (followed === undefined) return
+    if (followed === undefined) {
+      // Who sends it may not have known yet that nobody waits for it.
+      if (typeof text === 'string') this.#letters.tell(from, 'leave', { relay })
+      return
+    }
     const { stream } = followed
     const isNext = count === ++followed.count
     if (isNext && typeof text === 'string') return this.#taken(followed, relay, text.length, stream.write(text))

@@ -74,6 +74,7 @@ export class HttpSse {
         if (followed !== undefined) return followed
         return whenReady(this.#sessions.replay(session, position), resumed => {
           if (resumed.channel === undefined || resumed.replay?.isTold === false) return undefined
+          this.#served.pool.admit(session.principal)
           Object.assign(this.#sessions.live(session), { principal, request })
           return resume(resumed, this.#served.pool, session.principal, greeting)
         })
@@ -91,6 +92,7 @@ export class HttpSse {
     if (admission?.isUsed) throw new errorCodes.FST_MCP_TICKET_INVALID()
     const session = newSession(newSessionId(), principal, 'http+sse', null, { ticket: admission?.ticket, home: this.#sessions.elsewhere?.node })
     return whenReady(this.#sessions.create(session), () => {
+      this.#admit(session)
       const channel = this.#openChannel(session)
       Object.assign(this.#sessions.live(session), { principal, request })
       const stream = channel.attach()
@@ -98,6 +100,14 @@ export class HttpSse {
       stream.write(encode({ event: 'endpoint', id: `${session.id}_0`, retry: this.#served.retry, data: endpointOf(session.id) }))
       exchange.stream(stream)
     })
+  }
+
+  /** Others may have come while the store was asked. Throws as `StreamPool.admit`, and then ends the new session. */
+  #admit ({ id, principal }: SessionRecord): void {
+    const { pool } = this.#served
+    if (pool.hasRoom(principal)) return
+    this.#sessions.expire(id)
+    pool.admit(principal)
   }
 
   #openChannel (session: SessionRecord, last = 0): Channel {

@@ -43,6 +43,8 @@ export class Listeners {
   readonly #open = new Set<Listener>()
   readonly #owners = new Tally()
 
+  #isClosed = false
+
   constructor (options: ListenersOptions) {
     this.#options = options
   }
@@ -53,6 +55,7 @@ export class Listeners {
 
   /** Throws FST_MCP_PARAMS_INVALID, FST_MCP_SUBSCRIPTIONS_FULL, FST_MCP_STREAMS_FULL, FST_MCP_QUOTA_EXCEEDED and FST_MCP_CLOSING. */
   open ({ id, params }: Request, principal: Principal | null): SseStream {
+    if (this.#isClosed) throw new errorCodes.FST_MCP_CLOSING()
     const { pool, subscriptions, limits } = this.#options
     const filter = this.#honour(params.notifications, principal)
     const owner = ownerOf(principal)
@@ -99,8 +102,9 @@ export class Listeners {
     return [...new Set(given)].filter(uri => knows(uri, principal))
   }
 
-  /** Ends every subscription with its result. */
+  /** Ends every subscription with its result; there are no new ones. */
   close (): void {
+    this.#isClosed = true
     for (const listener of this.#open) listener.end()
   }
 }

@@ -230,16 +230,17 @@ export class SessionHost implements SessionMemory {
   /** Ends a session with everything that is at work for it. */
   end (id: string, reason: Error): Awaitable<boolean> {
     this.stop(id, reason)
-    this.elsewhere?.ended(id)
-    return this.#options.store.sessions.delete(id)
+    return whenReady(this.#options.store.sessions.delete(id), isDeleted => {
+      this.elsewhere?.ended(id)
+      return isDeleted
+    })
   }
 
   /** Ends what is at work for a session here. */
   stop (id: string, reason: Error): void {
     const session = this.#live.get(id)
-    if (session === undefined) return
-    this.#forget(session)
-    session.end(reason)
+    if (session !== undefined) this.#forget(session)
+    session?.end(reason)
   }
 
   /** Ends the streams, and tells their clients to come back, perhaps to other nodes. */

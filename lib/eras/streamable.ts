@@ -116,6 +116,8 @@ export class Streamable {
       return whenReady(sessions.elsewhere?.follow(session, position), followed => {
         if (followed !== undefined) return exchange.stream(followed)
         return whenReady(sessions.replay(session, position), resumed => {
+          // Others may have come while the store was asked.
+          pool.admit(session.principal)
           exchange.stream(resume(resumed, pool, session.principal) ?? this.#listen(sessions, session, profile, facts.principal, resumed.replay))
         })
       })

@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { atLimit, errorCodes, logSafely, readable, toRpcError, toStatus } from '../errors.ts'
+import { atLimit, errorCodes, isTold, logSafely, readable, toRpcError, toStatus } from '../errors.ts'
 import { isStatelessVersion } from '../eras/envelope.ts'
 import type { TellRefusal } from '../ops/events.ts'
 import { errorOf, type RequestId } from '../protocol/message.ts'
@@ -33,10 +33,15 @@ function refuse (reply: FastifyReply, thrown: unknown, { challenge, tell, id }: 
   // A connection of HTTP/2 cannot be upgraded.
   if (status === 426 && reply.request.raw.httpVersionMajor === 1) reply.header('upgrade', 'TLS/1.2').header('connection', 'upgrade')
   if ((status === 503 || status === 429) && !reply.hasHeader('retry-after')) reply.header('retry-after', SECONDS_TO_RETRY)
-  if (status >= 500) logSafely(reply.log, error, 'request failed')
+  if (status >= 500 && !isExpected(told)) logSafely(reply.log, error, 'request failed')
   else reply.log.info({ refusal: toRpcError(told) }, 'request refused')
   const isStateless = isStatelessVersion(reply.request.headers['mcp-protocol-version']?.toString())
   reply.header('content-type', 'application/json; charset=utf-8').send(errorOf(id ?? unreadableId(reply.request), told, isStateless))
+}
+
+/** A server that is full, closing or without its store refuses many, for no fault of any request. */
+function isExpected (told: unknown): boolean {
+  return isTold(told) && toStatus(told) === 503 && !(told instanceof errorCodes.FST_MCP_AUTH_UNAVAILABLE)
 }
 
 function unreadableId (request: FastifyRequest): null | undefined {

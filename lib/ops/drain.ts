@@ -1,3 +1,4 @@
+import type { FastifyBaseLogger } from 'fastify'
 import type { Listeners } from '../eras/listen.ts'
 import type { SessionHost } from '../eras/session-host.ts'
 import { errorCodes } from '../errors.ts'
@@ -14,11 +15,13 @@ export interface Drainable {
 export class Drain {
   readonly #drainable: Drainable
   readonly #timeout: number
+  readonly #log: FastifyBaseLogger
   #done: Promise<void> | undefined
 
   /** `timeout`: milliseconds that calls in progress have. */
-  constructor (drainable: Drainable, timeout: number) {
+  constructor (drainable: Drainable, timeout: number, log: FastifyBaseLogger) {
     this.#drainable = drainable
+    this.#log = log
     this.#timeout = timeout
   }
 
@@ -35,7 +38,9 @@ export class Drain {
   async #run (timeout: number): Promise<void> {
     const { calls, sessions, listeners } = this.#drainable
     if (sessions !== null) sessions.isLeaving = true
+    this.#log.info({ calls: calls.size }, 'draining')
     await calls.idle(timeout)
+    this.#log.info({ aborted: calls.size }, 'drained')
     calls.abort(new errorCodes.FST_MCP_CLOSING())
     // An aborted call answers within this turn.
     await new Promise(resolve => setImmediate(resolve))

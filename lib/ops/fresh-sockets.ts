@@ -28,6 +28,7 @@ export class FreshSockets {
   }
 
   close (): void {
-    for (const socket of this.#sockets) socket.destroy()
+    // One that was upgraded has carried a request, of which the server never told.
+    for (const socket of this.#sockets) if (socket.bytesRead === 0) socket.destroy()
   }
 }

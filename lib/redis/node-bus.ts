@@ -148,15 +148,15 @@ export class NodeBus implements Bus {
     if (this.#subscriber === undefined) this.#subscribe()
     if (!this.#isSubscribed) return
     const key = this.#leaseOf(this.node)
-    // Whoever does not hear is not there.
-    const renewal = this.hears ? ['SET', key, '1', 'PX', String(lease)] : ['DEL', key]
-    const epoch = randomUUID()
-    const [found] = await Promise.all([
-      link.probe(this.#epochKey, 'SET', this.#epochKey, epoch, 'NX', 'GET', 'PX', EPOCH_MS),
+    // Whoever does not hear is not there. A Redis that is full still renews.
+    const renewal = this.hears ? ['PEXPIRE', key, String(lease)] : ['DEL', key]
+    const [epoch, isRenewed] = await Promise.all([
+      link.probe(this.#epochKey, 'GET', this.#epochKey),
       link.probe(key, ...renewal),
       link.probe(this.#inbox, 'PUBLISH', this.#inbox, JSON.stringify({ beat: ++this.#sent }))
     ])
-    this.#tellGap(String(found ?? epoch))
+    if (this.hears && isRenewed === 0) await link.probe(key, 'SET', key, '1', 'PX', String(lease))
+    this.#tellGap(String(epoch ?? await this.#beginEpoch()))
     if (!this.#isOpen && this.hears) {
       this.#isOpen = true
       this.#onOpen()
@@ -164,6 +164,11 @@ export class NodeBus implements Bus {
     if (this.#isClosed || this.#trustsFrom !== Infinity) return
     this.#trustsFrom = Date.now() + lease
     onBack()
+  }
+
+  async #beginEpoch (): Promise<unknown> {
+    const epoch = randomUUID()
+    return await this.#options.link.probe(this.#epochKey, 'SET', this.#epochKey, epoch, 'NX', 'GET', 'PX', EPOCH_MS) ?? epoch
   }
 
   /** `epoch`: of what Redis holds, another than before when it came back with nothing. */
