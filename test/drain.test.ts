@@ -115,6 +115,19 @@ t.test('idle streams end last, and are told when to come back', async t => {
   for (const { retry } of [idle, sse.stream]) t.equal(retry, 1_234)
 })
 
+t.test('a server that has drained opens no subscription', async t => {
+  const app = await createApp(t, PATIENT)
+  await app.mcp.drain()
+  const _meta = {
+    'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+    'io.modelcontextprotocol/clientInfo': { name: 'test', version: '1.0.0' },
+    'io.modelcontextprotocol/clientCapabilities': {}
+  }
+  const body = { jsonrpc: '2.0', id: 1, method: 'subscriptions/listen', params: { notifications: { toolsListChanged: true }, _meta } }
+  const headers = { 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'subscriptions/listen', accept: ACCEPT }
+  t.match(await send(app, '/mcp', { method: 'POST', body, headers }), { messages: [{ error: { data: { code: 'FST_MCP_CLOSING' } } }] })
+})
+
 t.test('without sessions there are only calls to wait for', async t => {
   const app = await createApp(t, { ...PATIENT, sessions: false })
   const door = gate()

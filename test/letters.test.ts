@@ -204,6 +204,14 @@ t.test('nobody is given up by a relay while nobody knows who is there', async t 
   t.equal(a.relay.size + b.relay.size, 0)
 })
 
+t.test('who waits for an answer that may be lost is told so', async t => {
+  const { a, b, there, here } = createPair(t)
+  b.on('think', () => new Promise(() => {}))
+  const asked = a.ask(there.node, 'think', {})
+  for (const listener of here.listeners) listener.onGap(false)
+  await t.rejects(asked, { code: 'FST_MCP_STORE_UNAVAILABLE' })
+})
+
 t.test('a break of the bus or a node that closes breaks every relay', async t => {
   const { a, b, there, source } = createClusters(t)
   const stream = await a.follow('bbbbbbbb', null, {})

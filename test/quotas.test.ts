@@ -6,6 +6,7 @@ import { Tally } from '../lib/sse/tally.ts'
 import { EVERYTHING } from './asking.ts'
 import { Client, createApp, EventStream, listen, type Reply, SseClient, StatelessClient, until } from './client.ts'
 import { DeafClient, gate } from './sockets.ts'
+import { laterStore } from './stores.ts'
 
 const auth = { tokens: [{ token: 'ada', principal: 'ada' }, { token: 'bob', principal: 'bob' }] }
 const as = (token: string) => ({ headers: { authorization: `Bearer ${token}` } })
@@ -250,4 +251,12 @@ t.test('the memory store forgets principals without sessions', async t => {
     t.equal(await store.sessions.delete(`${index}`), false)
   }
   t.equal(store.sessions.size, 0)
+})
+
+t.test('those who come while the store is asked are counted too', async t => {
+  const { app, url } = await serve(t, { streams: { maxPerPrincipal: 2 }, store: laterStore() })
+  const streams = await Promise.all(Array.from({ length: 8 }, () => EventStream.open(url, '/sse', as('ada'))))
+  t.strictSame(streams.map(({ status }) => status).sort(), [200, 200, 429, 429, 429, 429, 429, 429])
+  await until(() => app.mcp.stats().sessions === 2, 'the end of the others')
+  t.equal(app.mcp.stats().streams, 2)
 })
