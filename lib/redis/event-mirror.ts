@@ -25,6 +25,9 @@ interface Logged {
 
 // Characters that may be on their way to Redis. What is more is brought up when Redis has caught up.
 const MAX_IN_FLIGHT = 8_388_608
+// A node that is killed between two commands leaves nothing that stays for ever.
+const BEGIN = `redis.call('XADD', KEYS[1], unpack(ARGV, 2))
+return redis.call('PEXPIRE', KEYS[1], ARGV[1])`
 
 /**
  * The events of the streams that this node writes, in its memory and, a turn of the event loop later, in Redis, where another
@@ -157,7 +160,7 @@ export class EventMirror implements EventLog, LogWatcher {
     for (const unsent of this.#unsent.values()) {
       if (unsent.isForgotten) this.#forget(unsent)
       else if (this.#behind.has(unsent.key) || this.#link.problem !== null || this.#inFlight > MAX_IN_FLIGHT) this.#fallBehind(unsent)
-      else this.#send(unsent, this.#commands(unsent))
+      else this.#send(unsent, this.#commands(unsent, unsent.adds[0]?.seq === 1))
     }
     this.#unsent.clear()
   }
@@ -173,11 +176,13 @@ export class EventMirror implements EventLog, LogWatcher {
     this.#behind.set(unsent.key, { ...unsent, adds: [], isOver })
   }
 
-  #commands ({ key, session, stream, adds, trim, isOver }: Unsent): string[][] {
+  /** `isNew`: there is nothing of the stream in Redis yet. */
+  #commands ({ key, session, stream, adds, trim, isOver }: Unsent, isNew: boolean): string[][] {
     const { last } = this.#local.position(session, stream)
+    const fields = adds.filter(({ seq }) => seq > trim).map(({ seq, frame, answers }) =>
+      [`${seq}-0`, 'frame', frame, ...(answers === undefined ? [] : ['answers', JSON.stringify(answers)])])
     return [
-      ...adds.filter(({ seq }) => seq > trim).map(({ seq, frame, answers }) =>
-        ['XADD', key, `${seq}-0`, 'frame', frame, ...(answers === undefined ? [] : ['answers', JSON.stringify(answers)])]),
+      ...fields.map((event, index) => isNew && index === 0 ? ['EVAL', BEGIN, '1', key, this.#ttl, ...event] : ['XADD', key, ...event]),
       ...(trim > 0 ? [['XTRIM', key, 'MINID', `${trim + 1}-0`]] : []),
       ...(isOver ? [['XADD', key, `${last}-1`, 'over', '1']] : []),
       ['PEXPIRE', key, isOver ? String(this.#replay.window) : this.#ttl]
@@ -202,7 +207,7 @@ export class EventMirror implements EventLog, LogWatcher {
       if (this.#inFlight > MAX_IN_FLIGHT) return
       this.#behind.delete(key)
       const whole = { key, session, stream, adds: [...this.#local.kept(session, stream)], trim: 0, isOver, isForgotten: false }
-      this.#send(whole, [['PEXPIRE', key, '0'], ...this.#commands(whole)])
+      this.#send(whole, [['PEXPIRE', key, '0'], ...this.#commands(whole, true)])
     }
   }
 
