@@ -57,3 +57,7 @@ process.once('SIGTERM', async () => {
 })
 
 console.log(await app.listen({ port: Number(PORT), host: '127.0.0.1' }))
+
+// A test that was killed cannot end it.
+const parent = process.ppid
+setInterval(() => { if (process.ppid !== parent) process.exit(1) }, 1_000).unref()
