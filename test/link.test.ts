@@ -136,7 +136,7 @@ t.test('scripts that Redis does not know are sent whole, and its errors name no 
   redis.answer = () => { throw new Error('WRONGTYPE GET mcp:session:{session-1}') }
   await t.rejects(async () => store.sessions.get('session-1'), { ...away, message: /a command failed WRONGTYPE$/ })
   await t.rejects(async () => store.counters?.hit('a', 500), { ...away, message: /a command failed WRONGTYPE$/ })
-  // eslint-disable-next-line no-throw-literal
+  // eslint-disable-next-line no-throw-literal -- clients may throw anything
   redis.answer = () => { throw 'session-1' }
   await t.rejects(async () => store.sessions.get('session-1'), { ...away, message: /a command failed$/ })
 })

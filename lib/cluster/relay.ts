@@ -61,7 +61,7 @@ export class Relay {
     stream.on('error', () => {})
     stream.once('close', () => {
       this.#sent.delete(key)
-      this.#letters.tell(to, 'frames', { relay, count: ++sent.count, isOver: stream.readableEnded, isBroken: !stream.readableEnded })
+      this.#letters.tell(to, 'frames', { relay, count: ++sent.count, isOver: stream.readableEnded })
     })
   }
 

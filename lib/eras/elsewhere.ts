@@ -87,8 +87,8 @@ export class Elsewhere {
   }
 
   /** It has no more streams here for what belongs to no call. */
-  deaf (session: string): void {
-    this.#cluster.letters.tellAll('deaf', { session })
+  deaf ({ id, transport }: SessionRecord): void {
+    if (transport !== 'http+sse') this.#cluster.letters.tellAll('deaf', { session: id })
   }
 
   /** All nodes get these in the same order, so that all take the same one for the last. */

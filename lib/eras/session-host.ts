@@ -203,7 +203,7 @@ export class SessionHost implements SessionMemory {
       retry,
       onEnd: () => {
         session.channels.delete(id)
-        if (session.listeners.delete(channel) && session.listeners.size === 0 && !session.isMuted) this.elsewhere?.deaf(record.id)
+        if (session.listeners.delete(channel) && session.listeners.size === 0 && !session.isMuted) this.elsewhere?.deaf(record)
         this.#dropIdle(session)
       }
     })

@@ -68,7 +68,7 @@ export class EventMirror implements EventLog, LogWatcher {
   }
 
   finish (session: string, stream: string): void {
-    const { last } = this.#local.position(session, stream)
+    const last = this.#local.takeOver(session, stream)
     this.#local.finish(session, stream)
     // A stream of which nothing was ever sent is in nobody's memory.
     if (last > 0) this.#change(session, stream).isOver = true
@@ -114,7 +114,7 @@ export class EventMirror implements EventLog, LogWatcher {
   async takeOver (session: string, stream: string): Promise<number> {
     const { events, trimmed } = await this.#read(session, stream)
     this.#local.restore(session, stream, events, trimmed)
-    return this.#local.position(session, stream).last
+    return this.#local.takeOver(session, stream)
   }
 
   #keyOf (session: string, stream: string): string {
@@ -178,7 +178,7 @@ export class EventMirror implements EventLog, LogWatcher {
 
   /** `isNew`: there is nothing of the stream in Redis yet. */
   #commands ({ key, session, stream, adds, trim, isOver }: Unsent, isNew: boolean): string[][] {
-    const { last } = this.#local.position(session, stream)
+    const last = this.#local.takeOver(session, stream)
     const fields = adds.filter(({ seq }) => seq > trim).map(({ seq, frame, answers }) =>
       [`${seq}-0`, 'frame', frame, ...(answers === undefined ? [] : ['answers', JSON.stringify(answers)])])
     return [

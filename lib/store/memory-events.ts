@@ -135,7 +135,7 @@ export class MemoryEvents implements EventLog {
 
   /** Goes on with a stream of which this much is left. `trimmed`: the number of the last event that is not. */
   restore (session: string, name: string, events: readonly LoggedEvent[], trimmed: number): void {
-    const { last } = this.position(session, name)
+    const last = this.takeOver(session, name)
     const { stream } = this.#open(session, name)
     if (last === 0) stream.trimmed = stream.untold = trimmed
     for (const event of events) if (event.seq > last) this.append(session, event)
@@ -189,13 +189,8 @@ export class MemoryEvents implements EventLog {
   }
 
   takeOver (session: string, name: string): number {
-    return this.position(session, name).last
-  }
-
-  /** The number of the last event of a stream, 0 when there is none. */
-  position (session: string, name: string): { last: number } {
     const stream = this.#logs.get(session)?.get(name)
-    return { last: stream?.events.at(-1)?.seq ?? stream?.trimmed ?? 0 }
+    return stream?.events.at(-1)?.seq ?? stream?.trimmed ?? 0
   }
 
   /** What is kept of a stream, oldest first. */
