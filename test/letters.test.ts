@@ -1,4 +1,5 @@
 // What nodes say to each other, on a bus that does what a test says.
+import { mock } from 'node:test'
 import t, { type Test } from 'tap'
 import type { Bus, BusListener } from '../lib/store/store.ts'
 import { Cluster } from '../lib/cluster/cluster.ts'
@@ -202,6 +203,35 @@ t.test('nobody is given up by a relay while nobody knows who is there', async t 
   here.isAlive = there.isAlive = async () => false
   await until(() => stream?.destroyed === true && source.destroyed, 'the end of both')
   t.equal(a.relay.size + b.relay.size, 0)
+})
+
+t.test('an answer that could not be sent is sent again', async t => {
+  const { a, b, there } = createPair(t)
+  b.on('think', () => {
+    there.canSend = false
+    return { thought: 7 }
+  })
+  const asked = a.ask(there.node, 'think', {})
+  await until(() => !there.canSend, 'the question')
+  await new Promise(resolve => setImmediate(resolve))
+  there.canSend = true
+  t.strictSame(await asked, { thought: 7 })
+})
+
+t.test('an answer that cannot be sent for as long as a lease lasts is given up, and told of', async t => {
+  const { a, b, there, errors } = createPair(t)
+  b.on('think', () => {
+    there.canSend = false
+  })
+  mock.timers.enable({ apis: ['setTimeout'] })
+  t.teardown(() => mock.timers.reset())
+  a.ask(there.node, 'think', {}).catch(() => {})
+  for (let passed = 0; errors.length === 0; passed++) {
+    if (passed > 100) return t.fail('it is still tried')
+    mock.timers.tick(250)
+    await new Promise(resolve => setImmediate(resolve))
+  }
+  t.match(errors, [away])
 })
 
 t.test('who waits for an answer that may be lost is told so', async t => {

@@ -12,7 +12,8 @@ import { Redis } from 'ioredis'
 import { createClient, createClientPool, createCluster, createSentinel, RESP_TYPES } from 'redis'
 import t, { type Test } from 'tap'
 import { Client, createApp, listen, send, SseClient } from './client.ts'
-import { freePort, startRedis } from './redis-server.ts'
+import { freePort } from './free-port.ts'
+import { startRedis } from './redis-server.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'fastify-mcp-sse-redis-'))
 t.after(() => rmSync(folder, { recursive: true }))

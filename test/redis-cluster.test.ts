@@ -9,7 +9,8 @@ import { Cluster, Redis } from 'ioredis'
 import { createCluster } from 'redis'
 import t, { type Test } from 'tap'
 import { Client, createApp, EventStream, listen, send, SseClient, until } from './client.ts'
-import { type RedisServer, freePort, startRedis } from './redis-server.ts'
+import { freePort } from './free-port.ts'
+import { type RedisServer, startRedis } from './redis-server.ts'
 
 const SLOTS = [[0, 5_460], [5_461, 10_922], [10_923, 16_383]] as const
 

@@ -10,7 +10,8 @@ import { Redis } from 'ioredis'
 import { createSentinel } from 'redis'
 import t, { type Test } from 'tap'
 import { Client, createApp, listen, send, SseClient } from './client.ts'
-import { freePort, startRedis } from './redis-server.ts'
+import { freePort } from './free-port.ts'
+import { startRedis } from './redis-server.ts'
 
 /** Watches over a master; gives its port. */
 async function startSentinel (t: Test, master: number): Promise<number> {

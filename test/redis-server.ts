@@ -2,13 +2,13 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import { createClient } from 'redis'
 import type { Test } from 'tap'
 import type { RedisClient } from 'fastify-mcp-sse/redis'
+import { freePort } from './free-port.ts'
 
 const executablePath = process.env.MCP_TEST_REDIS ?? 'redis-server'
 
@@ -21,15 +21,6 @@ export interface RedisServer {
   /** Kills it, and starts it again on the same port, with nothing in it. */
   restart (): Promise<void>
   stop (): Promise<void>
-}
-
-export async function freePort (): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 export async function startRedis (t: Test, ...args: string[]): Promise<RedisServer> {

@@ -59,13 +59,18 @@ async function lead (): Promise<void> {
   process.send?.(first)
 }
 
+// Below the ports that a connection of the run may have taken.
 async function freePort (): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
+  const port = 12_000 + Math.floor(Math.random() * 20_000)
+  const server = createServer().listen(port, '127.0.0.1')
+  try {
+    await once(server, 'listening')
+  } catch {
+    return freePort()
+  }
   server.close()
   await once(server, 'close')
-  return Number(Object(address).port)
+  return port
 }
 
 async function hear<Heard> (worker: Worker): Promise<Heard> {

@@ -18,6 +18,8 @@ interface Asked {
 const CHECK_MS = 250
 // A node that is there takes a letter at once, unless it was lost on its way.
 const CHECKS_TO_TAKE = 12
+// Longer than any lease lasts that is not renewed.
+const ATTEMPTS = 60
 
 /** Letters to the other nodes of one server, and their answers. */
 export class Letters implements BusListener {
@@ -140,9 +142,17 @@ export class Letters implements BusListener {
     this.#taken.set(from, ref)
     this.tell(from, 'taken', { ref })
     this.#take(take, letter, from).then(
-      answer => this.tell(from, 'answer', { ref, answer }),
-      error => this.tell(from, 'answer', { ref, error: toRpcError(error) })
+      answer => this.#reply(from, { ref, answer }),
+      error => this.#reply(from, { ref, error: toRpcError(error) })
     )
+  }
+
+  /** Somebody waits for it as long as this node lives, so that it is said again when it could not be. */
+  #reply (to: string, letter: Letter, attempts = ATTEMPTS): void {
+    this.#bus.send(to, { ...letter, kind: 'answer', from: this.node }).catch(error => {
+      if (attempts === 0) this.#onError(error)
+      else setTimeout(() => this.#reply(to, letter, attempts - 1), CHECK_MS).unref()
+    })
   }
 
   /** In the same tick, so that letters are taken in the order in which they came. */
