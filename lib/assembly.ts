@@ -57,7 +57,7 @@ const NO_SESSIONS = { idle: 1, max: 1, replay: { events: 1, bytes: 1, window: 1 
 export function createServer (options: ResolvedOptions, scopePrefix: string, log: FastifyBaseLogger, tell: TellRefusal): Server {
   const { instructions, prefix, paths, name, streams, limits, ask } = options
   const calls = new CallsInProgress()
-  const pool = new StreamPool(streams)
+  const pool = new StreamPool({ ...streams, server: name })
   // The same on all nodes, and no other server's.
   const server = `${scopePrefix}${prefix}${paths.mcp} ${name}`
   const store = (options.store ?? memoryStore()).open({ ...options.sessions || NO_SESSIONS, tickets: options.tickets, server })
@@ -75,7 +75,7 @@ export function createServer (options: ResolvedOptions, scopePrefix: string, log
 
   const identity = identityOf(options)
   const complete = completer(identity)
-  const sessionDesk = { methods: createSessionMethods(offered), hooks, complete: (result: object) => result, tell }
+  const sessionDesk = { methods: createSessionMethods(offered), hooks, complete: (result: object) => result, tell, server: name }
   const served: Served = {
     identity,
     instructions,
@@ -101,7 +101,7 @@ export function createServer (options: ResolvedOptions, scopePrefix: string, log
   })
   const stateless = new Stateless({
     served,
-    desk: { methods: createStandaloneMethods(offered, () => discoverResult(offered, instructions)), hooks, complete, tell },
+    desk: { methods: createStandaloneMethods(offered, () => discoverResult(offered, instructions)), hooks, complete, tell, server: name },
     listeners,
     seal: new Seal({ keys: ask.keys ?? [randomKey()], ttl: ask.ttl, maxBytes: ask.maxState }),
     timeout: options.tools.timeout,
@@ -126,6 +126,7 @@ export function createServer (options: ResolvedOptions, scopePrefix: string, log
     stats: () => ({
       sessions: store.sessions.size,
       streams: pool.size,
+      queued: pool.queued,
       calls: calls.size,
       subscriptions: listeners.size,
       questions: questions.size,

@@ -1,5 +1,5 @@
 import createError, { type FastifyErrorConstructor } from '@fastify/error'
-import type { LimitName } from './ops/events.ts'
+import type { LimitName } from './channels.ts'
 import { catalogue, INTERNAL, INVALID_PARAMS, INVALID_REQUEST, RESOURCE_NOT_FOUND, SESSION_NOT_FOUND, TRANSPORT } from './catalogue.ts'
 
 export type ErrorCode = keyof typeof catalogue

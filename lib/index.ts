@@ -96,6 +96,9 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
 export const mcp = fp(plugin, { fastify: '5.x', name: 'fastify-mcp-sse' })
 export default mcp
 
+export type {
+  AuthEvent, CallEndEvent, CallStartEvent, KickEvent, LimitEvent, LimitName, Outcome, ResumeEvent, RouteEvent, StoreEvent
+} from './channels.ts'
 export { type ErrorCode, errorCodes, McpError, type RpcError, ToolError } from './errors.ts'
 export type { HandshakeRevision, Revision } from './eras/revisions.ts'
 export type { Completer, CompletionContext, Completions } from './features/completion.ts'
@@ -112,8 +115,8 @@ export type { OriginRule } from './http/origins.ts'
 export type { RequestMcp } from './http/routes.ts'
 export type { Mcp, Stats } from './mcp.ts'
 export type { McpOptions } from './options.ts'
-export type { AuthEvent, LimitEvent, LimitName } from './ops/events.ts'
-export type { CallInfo, McpHooks } from './protocol/hooks.ts'
+export type { CallInfo } from './protocol/call-info.ts'
+export type { McpHooks } from './protocol/hooks.ts'
 export { memoryStore } from './store/memory.ts'
 export type {
   Bus, BusListener, Change, Count, Counters, Created, EventLog, LoggedEvent, LogLevel, OpenStore, Replay, SessionRecord, Sessions, Store, StoreLimits,

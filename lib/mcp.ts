@@ -15,6 +15,8 @@ export interface Stats {
   sessions: number
   /** Open SSE streams. */
   streams: number
+  /** Bytes that wait in them, because their clients read slowly. */
+  queued: number
   /** Calls in progress. */
   calls: number
   /** Streams of `subscriptions/listen`. */

@@ -231,7 +231,7 @@ t.test('a request over HTTP+SSE waits until the stream has room for its answer',
 t.test('whoever waits for a stream waits on when another was faster', async t => {
   const limits = { server: 'a', idle: 1_000, max: 1, replay: { events: 1, bytes: 1, window: 1_000 }, tickets: { ttl: 1_000, max: 1 } }
   const store = memoryStore().open(limits)
-  const pool = new StreamPool({ buffer: 10, keepAlive: 1_000, stall: 1_000, max: 1, maxPerPrincipal: 1 })
+  const pool = new StreamPool({ server: 'docs', buffer: 10, keepAlive: 1_000, stall: 1_000, max: 1, maxPerPrincipal: 1 })
   t.after(() => {
     pool.close()
     return store.close()
@@ -300,7 +300,7 @@ t.test('streams.stall', async t => {
     const { deaf } = await (await peer()).startDeaf('flood')
     await until(() => reasons.length === 1, 'the end of the tool')
     t.strictSame(reasons, ['FST_MCP_CLIENT_GONE'])
-    t.strictSame(app.mcp.stats(), { sessions: 0, streams: 0, calls: 0, subscriptions: 0, questions: 0, abandoned: 0 })
+    t.strictSame(app.mcp.stats(), { sessions: 0, streams: 0, queued: 0, calls: 0, subscriptions: 0, questions: 0, abandoned: 0 })
     deaf.close()
   })
 

@@ -88,7 +88,7 @@ for (const transport of TRANSPORTS) {
     t.match(await call.answer(), { error: { data: { code: 'FST_MCP_CLOSING' }, message: 'The server is closing' } })
     await call.stream.closed
     t.strictSame(reasons, ['FST_MCP_CLOSING'])
-    t.match(app.mcp.stats(), { streams: 0, calls: 0, abandoned: 0 })
+    t.match(app.mcp.stats(), { streams: 0, queued: 0, calls: 0, abandoned: 0 })
   })
 
   t.test(`on ${transport} a tool that ignores its signal does not keep the server`, async t => {

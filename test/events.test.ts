@@ -1,10 +1,10 @@
 // What those who count refusals are told: each limit by its option, once, and auth by its code.
-import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { AuthEvent, LimitEvent, LimitName, McpOptions } from 'fastify-mcp-sse'
 import type { FastifyInstance } from 'fastify'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { EVERYTHING } from './asking.ts'
 import { Client, createApp, listen, send, SseClient, StatelessClient, until } from './client.ts'
+import { hear } from './observer.ts'
 
 const TOKEN = 'token-of-ada'
 const auth = { tokens: [{ token: TOKEN, principal: 'ada' }] }
@@ -14,18 +14,6 @@ const PING = { jsonrpc: '2.0', id: 1, method: 'ping' }
 const HELLO = { jsonrpc: '2.0', id: 'hello', method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'q', version: '1' } } }
 const callOf = (id: string | number, name: string) => ({ jsonrpc: '2.0', id, method: 'tools/call', params: { name, arguments: {}, _meta: { progressToken: id } } })
 const listenTo = (...resourceSubscriptions: string[]) => ({ jsonrpc: '2.0', id: 'l', method: 'subscriptions/listen', params: { notifications: { resourceSubscriptions } } })
-
-/** What a channel carries of one server until the test is over. */
-function hear<T extends { server: string }> (t: Test, channel: string, server: string): T[] {
-  const heard: T[] = []
-  const onMessage = (message: unknown): void => {
-    const event = message as T
-    if (event.server === server) heard.push(event)
-  }
-  subscribe(channel, onMessage)
-  t.teardown(() => unsubscribe(channel, onMessage))
-  return heard
-}
 
 interface Place { app: FastifyInstance, url: string }
 type Come = (place: Place) => Promise<unknown>

@@ -134,7 +134,7 @@ t.test('a letter to all is taken by its sender only where the order matters', as
   t.strictSame(taken, ['plain bbbbbbbb aaaaaaaa', 'ordered aaaaaaaa aaaaaaaa', 'ordered bbbbbbbb aaaaaaaa'])
 })
 
-const POOL = { buffer: 1_000, keepAlive: 10_000, stall: 10_000, max: 10, maxPerPrincipal: 10 }
+const POOL = { server: 'docs', buffer: 1_000, keepAlive: 10_000, stall: 10_000, max: 10, maxPerPrincipal: 10 }
 
 function createClusters (t: Test) {
   const [here, there] = createBuses(t)

@@ -234,7 +234,7 @@ t.test('a client that leaves leaves nothing behind', async t => {
   t.match(app.mcp.stats(), { subscriptions: 20, streams: 20 })
   await Promise.all(opened.map(({ stream }) => stream.close()))
   await until(() => app.mcp.stats().subscriptions === 0, 'the end of all')
-  t.strictSame(app.mcp.stats(), { sessions: 0, streams: 0, calls: 0, subscriptions: 0, questions: 0, abandoned: 0 })
+  t.strictSame(app.mcp.stats(), { sessions: 0, streams: 0, queued: 0, calls: 0, subscriptions: 0, questions: 0, abandoned: 0 })
   t.doesNotThrow(() => tool.disable())
 })
 
@@ -309,7 +309,7 @@ t.test('a flood of subscriptions that leave at once leaves nothing', async t => 
     await until(() => app.mcp.stats().subscriptions === 0, 'the end of the flood')
   }
   t.ok(refused >= 50, `${refused} were refused`)
-  t.match(app.mcp.stats(), { streams: 0, calls: 0, sessions: 0 })
+  t.match(app.mcp.stats(), { streams: 0, queued: 0, calls: 0, sessions: 0 })
   t.match((await subscribe(client, ALL)).honoured, ALL, 'and others come in')
 })
 

@@ -172,7 +172,7 @@ t.test('each thing that a request can be is answered with its status and its cod
       }
     }
   }
-  t.match(app.mcp.stats(), { sessions: 0, streams: 0, calls: 0, subscriptions: 0, questions: 0, abandoned: 0 })
+  t.match(app.mcp.stats(), { sessions: 0, streams: 0, queued: 0, calls: 0, subscriptions: 0, questions: 0, abandoned: 0 })
 })
 
 t.test('whoever does not say who it is learns how to', async t => {

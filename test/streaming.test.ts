@@ -399,7 +399,7 @@ t.test('the host on the way of a stream', async t => {
     t.equal(stream.status, 500)
     await until(() => reasons.length === 1, 'the tool to be told')
     t.strictSame(reasons, ['FST_MCP_CLIENT_GONE'])
-    t.strictSame(app.mcp.stats(), { sessions: 0, streams: 0, calls: 0, subscriptions: 0, questions: 0, abandoned: 0 })
+    t.strictSame(app.mcp.stats(), { sessions: 0, streams: 0, queued: 0, calls: 0, subscriptions: 0, questions: 0, abandoned: 0 })
   })
 
   await t.test('a client that leaves while a hook of it still waits ends its call as any other does', async t => {

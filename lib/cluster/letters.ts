@@ -1,3 +1,4 @@
+import { channels, type RouteEvent } from '../channels.ts'
 import { errorCodes, revive, toRpcError } from '../errors.ts'
 import type { Bus, BusListener } from '../store/store.ts'
 
@@ -91,6 +92,11 @@ export class Letters implements BusListener {
    * Rejects with what it refused with, and with FST_MCP_STORE_UNAVAILABLE.
    */
   async ask (node: string, kind: string, letter: Letter): Promise<Letter | null> {
+    const answer = this.#ask(node, kind, letter)
+    return channels.route.hasSubscribers ? timed(kind, answer) : answer
+  }
+
+  #ask (node: string, kind: string, letter: Letter): Promise<Letter | null> {
     const ref = ++this.#count
     const answer = new Promise<Letter | null>((resolve, reject) => {
       let checks = 0
@@ -180,4 +186,11 @@ export class Letters implements BusListener {
     this.#unlisten()
     for (const asked of this.#asked.values()) asked.fail(new errorCodes.FST_MCP_CLOSING())
   }
+}
+
+function timed (kind: string, answer: Promise<Letter | null>): Promise<Letter | null> {
+  const startedAt = performance.now()
+  const tell = (outcome: RouteEvent['outcome']): void => channels.route.publish({ kind, duration: performance.now() - startedAt, outcome })
+  answer.then(told => tell(told === null ? 'gone' : 'ok'), () => tell('failed'))
+  return answer
 }

@@ -1,3 +1,4 @@
+import type { KickEvent } from '../channels.ts'
 import { encode, message } from '../sse/frame.ts'
 import { Mailbox } from '../sse/mailbox.ts'
 import type { StreamPool } from '../sse/pool.ts'
@@ -67,7 +68,7 @@ export class Channel implements Line {
       budget: options.pool.buffer,
       send: json => { this.send(json) },
       room: () => this.room(),
-      onOverflow: () => this.#stream?.destroy()
+      onOverflow: () => this.#kick(this.#stream, 'overflow')
     })
   }
 
@@ -91,9 +92,13 @@ export class Channel implements Line {
     clearTimeout(this.#away)
     events.release(session, id)
     // Its client is gone or has given it up: nothing more may leave on it.
-    previous?.destroy()
+    this.#kick(previous, 'replaced')
     this.#recheck()
     return stream
+  }
+
+  #kick (stream: SseStream | null, reason: KickEvent['reason']): void {
+    if (stream !== null) this.#options.pool.kick(stream, reason)
   }
 
   tellGap (): void {

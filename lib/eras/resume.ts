@@ -1,3 +1,4 @@
+import { channels } from '../channels.ts'
 import { errorCodes } from '../errors.ts'
 import { errorOf, type RequestId } from '../protocol/message.ts'
 import { comment, message } from '../sse/frame.ts'
@@ -43,6 +44,7 @@ export function resume ({ name, seq, channel, replay }: Resumed, pool: StreamPoo
   }
   if (isComplete && replay?.broken !== undefined) tellBroken(stream, { name, seq, requests, ...replay.broken })
   if (channel === undefined) stream.end()
+  channels.resume.publish({ replayed: isComplete ? replay?.frames.length ?? 0 : 0, isComplete, isLive: channel !== undefined, server: pool.server })
   return stream
 }
 

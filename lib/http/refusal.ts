@@ -36,7 +36,7 @@ function refuse (reply: FastifyReply, thrown: unknown, { challenge, tell, id }: 
   if (status >= 500 && !isExpected(told)) logSafely(reply.log, error, 'request failed')
   else reply.log.info({ refusal: toRpcError(told) }, 'request refused')
   const isStateless = isStatelessVersion(reply.request.headers['mcp-protocol-version']?.toString())
-  reply.header('content-type', 'application/json; charset=utf-8').send(errorOf(id ?? unreadableId(reply.request), told, isStateless))
+  reply.header('content-type', 'application/json; charset=utf-8').send(errorOf(id ?? unreadableId(reply.request), told, isStateless, reply.request.id))
 }
 
 /** A server that is full, closing or without its store refuses many, for no fault of any request. */

@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import type { CallsInProgress } from './in-progress.ts'
+import { type CallInfo, infoOf } from './call-info.ts'
 import type { Profile, Revision } from '../eras/revisions.ts'
 import { errorCodes } from '../errors.ts'
 import { DEFAULT_LEVEL, isLoud } from '../features/logging.ts'
@@ -9,7 +10,8 @@ import type { LogLevel, SessionRecord } from '../store/store.ts'
 import { CONTENT_META, isContentBlock, type ProgressParams } from '../tools/chunk.ts'
 import type { ClientCapabilities, Question, Task } from '../tools/context.ts'
 import { checkCapability, type Inquiry, Once } from './inquiry.ts'
-import { notificationOf, type Params, type RequestId } from './message.ts'
+import { notificationOf, type Params, progressTokenOf, type RequestId } from './message.ts'
+import type { Watch } from './watch.ts'
 
 /** Where the messages of a call go: the response of its POST, or the stream of its session. */
 export interface Outbox {
@@ -62,6 +64,9 @@ export class Call implements Task {
   #made: Pick<Inquiry, 'once'> | undefined
   #failure: { error: unknown } | undefined
   #over = false
+  #info: CallInfo | undefined
+  /** Null when nobody looks on. */
+  watch: Watch | null = null
 
   constructor (id: RequestId, method: string, params: Params, caller: Caller) {
     this.id = id
@@ -89,6 +94,11 @@ export class Call implements Task {
 
   get hasRichAsks (): boolean {
     return this.#caller.profile.hasRichAsks
+  }
+
+  get info (): CallInfo {
+    this.#info ??= infoOf(this)
+    return this.#info
   }
 
   /** How the call asks its client. Throws what is wrong with the answers that it brought. */
@@ -184,7 +194,7 @@ export class Call implements Task {
     try {
       if (this.#inquiry?.repeats(params) === true) return true
     } catch (error) {
-      this.abort(errorOrInternal(error))
+      this.abort(error instanceof Error ? error : new errorCodes.FST_MCP_INTERNAL({ cause: error }))
       return false
     }
     const { progress, total, message, _meta } = params
@@ -192,7 +202,7 @@ export class Call implements Task {
     if (this.#progressToken === undefined || !Number.isFinite(progress)) return true
     const block = _meta?.[CONTENT_META]
     const meta = isContentBlock(block) ? { [CONTENT_META]: this.profile.convertBlock(block) } : _meta
-    return this.outbox.send(notificationOf('notifications/progress', {
+    return this.#send(notificationOf('notifications/progress', {
       progressToken: this.#progressToken,
       progress,
       total,
@@ -205,7 +215,13 @@ export class Call implements Task {
     if (this.#over || this.#reason !== undefined) return false
     const threshold = this.#threshold
     if (threshold === null || !isLoud(level, threshold) || this.#inquiry?.repeatsLog() === true) return true
-    return this.outbox.send(notificationOf('notifications/message', { level, data: data ?? null }))
+    return this.#send(notificationOf('notifications/message', { level, data: data ?? null }))
+  }
+
+  #send (json: string): Room {
+    const room = this.outbox.send(json)
+    this.watch?.sent(json, room)
+    return room
   }
 
   get #threshold (): LogLevel | null {
@@ -241,15 +257,4 @@ export class Call implements Task {
     // Older clients do not come back for the rest of a response, and without a session nobody can.
     return !this.#over && this.session !== null && this.profile.primes && this.outbox.closeStream()
   }
-}
-
-function errorOrInternal (error: unknown): Error {
-  return error instanceof Error ? error : new errorCodes.FST_MCP_INTERNAL({ cause: error })
-}
-
-function progressTokenOf ({ _meta }: Params): string | number | undefined {
-  if (typeof _meta !== 'object' || _meta === null || !('progressToken' in _meta)) return undefined
-  const token = _meta.progressToken
-  // `readMessage` has refused every other form.
-  return typeof token === 'string' || typeof token === 'number' ? token : undefined
 }

@@ -1,3 +1,4 @@
+import type { Outcome } from '../channels.ts'
 import { errorCodes, logSafely, readable, toRpcError, ToolError, toStatus } from '../errors.ts'
 import type { TellRefusal } from '../ops/events.ts'
 import type { Awaitable } from '../store/store.ts'
@@ -6,6 +7,7 @@ import type { Hooks } from './hooks.ts'
 import { errorOf, resultOf } from './message.ts'
 import { ownerOf } from './owner.ts'
 import type { Methods } from './methods.ts'
+import { Watch } from './watch.ts'
 
 /** What answers the requests of one era. */
 export interface Desk {
@@ -15,10 +17,17 @@ export interface Desk {
   readonly complete: (result: object) => object
   /** Hears of every error that answers a call. */
   readonly tell: TellRefusal
+  /** The option `name` of the server. */
+  readonly server: string
 }
 
 /** Runs one call and hands its response to the outbox. The promise settles when nothing more is sent for it; it never rejects. */
 export function dispatch (call: Call, desk: Desk): Awaitable<void> {
+  call.watch = Watch.of(call, desk.server)
+  return call.watch === null ? settle(call, desk) : call.watch.run(() => settle(call, desk))
+}
+
+function settle (call: Call, desk: Desk): Awaitable<void> {
   try {
     const result = desk.hooks.isEmpty ? perform(call, desk) : desk.hooks.around(call, () => perform(call, desk))
     if (result instanceof Promise) return result.then(value => respond(call, value, desk), error => refuse(call, error, desk))
@@ -38,19 +47,20 @@ function perform (call: Call, { methods }: Desk): Awaitable<object> {
 
 function respond (call: Call, result: object, desk: Desk): void {
   // Cancelled while something other than a handler was at work: nobody waits any more.
-  if (call.reason !== undefined && isSilent(call.reason)) return deliver(call, undefined)
-  let json
+  if (call.reason !== undefined && isSilent(call.reason)) return giveUp(call, call.reason)
+  let json: string
   try {
     json = resultOf(call.id, desk.complete(result))
   } catch (error) {
     return refuse(call, error, desk)
   }
-  deliver(call, json)
+  call.watch?.end(outcomeOf(result), json, call.failure?.error)
+  deliver(call, () => call.outbox.respond(call.id, json))
 }
 
 function refuse (call: Call, thrown: unknown, desk: Desk): void {
   let error = readable(thrown)
-  if (error === call.reason && isSilent(error)) return deliver(call, undefined)
+  if (error === call.reason && isSilent(error)) return giveUp(call, error)
   // A hook may speak to the model too, where there is one to speak to.
   if (error instanceof ToolError) {
     if (call.method === 'tools/call') return respond(call, { content: [{ type: 'text', text: String(error.message) }], isError: true }, desk)
@@ -65,15 +75,26 @@ function refuse (call: Call, thrown: unknown, desk: Desk): void {
   // A client asks for more scopes when it reads the status and the challenge, in every era.
   const status = isStateless || error instanceof errorCodes.FST_MCP_SCOPE_INSUFFICIENT ? toStatus(error) : 200
   // What went wrong here is told inside of the response: an error status would hide it from clients.
-  deliver(call, errorOf(call.id, error, isStateless), status < 500 ? status : 200, error)
+  const json = errorOf(call.id, error, isStateless, call.request.id)
+  call.watch?.end('error', json, error)
+  deliver(call, () => call.outbox.respond(call.id, json, status < 500 ? status : 200, error))
+}
+
+function giveUp (call: Call, reason: unknown): void {
+  call.watch?.end('cancelled', undefined, reason)
+  deliver(call, () => call.outbox.skip(call.id))
+}
+
+function outcomeOf (result: { isError?: unknown, resultType?: unknown }): Outcome {
+  if (result.resultType === 'input_required') return 'input_required'
+  return result.isError === true ? 'tool_error' : 'ok'
 }
 
 /** The host may have ended the response by itself: that is its mistake, and no reason to lose the call or the process. */
-function deliver (call: Call, json: string | undefined, status?: number, error?: unknown): void {
+function deliver (call: Call, send: () => void): void {
   call.finish()
   try {
-    if (json === undefined) call.outbox.skip(call.id)
-    else call.outbox.respond(call.id, json, status, error)
+    send()
   } catch (error) {
     logSafely(call.request.log, error, 'the response could not be sent', { method: call.method })
   }

@@ -1,27 +1,8 @@
-import type { FastifyRequest } from 'fastify'
 import { errorCodes, logSafely, readable } from '../errors.ts'
-import type { Revision } from '../eras/revisions.ts'
-import type { Principal } from '../http/auth.ts'
 import type { Awaitable } from '../store/store.ts'
-import type { SessionInfo } from '../tools/context.ts'
 import { isThenable } from '../tools/pending.ts'
 import type { Call } from './call.ts'
-import type { Params, RequestId } from './message.ts'
-
-/** One request of a client, as hooks see it. */
-export interface CallInfo {
-  readonly id: RequestId
-  /** `tools/call`, `resources/read`, `tools/list`, … */
-  readonly method: string
-  /** The tool or prompt that is named, or the URI that is read; undefined for other methods. */
-  readonly target: string | undefined
-  readonly params: Params
-  readonly revision: Revision
-  readonly principal: Principal | null
-  readonly session: SessionInfo | null
-  readonly request: FastifyRequest
-  readonly signal: AbortSignal
-}
+import type { CallInfo } from './call-info.ts'
 
 /**
  * What `app.mcp.use` takes. Hooks run in the order in which they were added; each is waited for, at most for `tools.timeout` ms and until
@@ -40,7 +21,6 @@ export interface McpHooks {
 }
 
 const NAMES = ['onCall', 'onResult', 'onError'] as const
-const TARGETS = new Map([['tools/call', 'name'], ['prompts/get', 'name'], ['resources/read', 'uri']])
 
 /** The hooks of one server. */
 export class Hooks {
@@ -72,7 +52,7 @@ export class Hooks {
 
   /** Runs what comes before a call. Rejects with what refuses it. */
   async admit (call: Call): Promise<void> {
-    const info = infoOf(call)
+    const { info } = call
     const hooks = [...this.#hooks]
     try {
       for (const { onCall } of hooks) await this.#wait(call, onCall?.(info))
@@ -85,7 +65,7 @@ export class Hooks {
 
   /** Runs a call between its hooks. */
   async around (call: Call, work: () => Awaitable<object>): Promise<object> {
-    const info = infoOf(call)
+    const { info } = call
     const hooks = [...this.#hooks]
     await this.admit(call)
     let result: object
@@ -142,24 +122,5 @@ export class Hooks {
       call.onEnd(end)
       Promise.resolve(hooked).finally(leave).then(resolve, reject)
     })
-  }
-}
-
-function infoOf (call: Call): CallInfo {
-  const { id, method, params, revision, principal, session, request } = call
-  const key = TARGETS.get(method)
-  const target = key === undefined ? undefined : params[key]
-  return {
-    id,
-    method,
-    params,
-    revision,
-    principal,
-    session,
-    request,
-    target: typeof target === 'string' ? target : undefined,
-    get signal () {
-      return call.signal
-    }
   }
 }

@@ -1,4 +1,4 @@
-import { atLimit, errorCodes, toRpcError } from '../errors.ts'
+import { atLimit, errorCodes, McpError, toRpcError } from '../errors.ts'
 
 /** A JSON-RPC request id. MCP forbids null and fractions (basic, "Requests"). */
 export type RequestId = string | number
@@ -63,6 +63,14 @@ export function readMessage (value: unknown, maxIdLength: number): Message {
   return { kind: 'request', id, method, params }
 }
 
+/** Under which a client wants to hear of the progress of its request; undefined when it does not. */
+export function progressTokenOf ({ _meta }: Params): string | number | undefined {
+  if (typeof _meta !== 'object' || _meta === null || !('progressToken' in _meta)) return undefined
+  const token = _meta.progressToken
+  // `readMessage` has refused every other form.
+  return typeof token === 'string' || typeof token === 'number' ? token : undefined
+}
+
 /** The id that an error may name when the message around it could not be accepted. */
 export function readableId (value: unknown, maxIdLength: number): RequestId | undefined {
   return isObject(value) && isRequestId(value.id, maxIdLength) ? value.id : undefined
@@ -72,9 +80,14 @@ export function resultOf (id: RequestId, result: object): string {
   return `{"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":${JSON.stringify(result)}}`
 }
 
-/** An error response; JSON-RPC wants `null` where the id could not be read, revisions from 2025-11-25 want it left out. */
-export function errorOf (id: RequestId | null | undefined, error: unknown, isStateless = false): string {
+/**
+ * An error response; JSON-RPC wants `null` where the id could not be read, revisions from 2025-11-25 want it left out. `request`: the id
+ * under which the log knows the request.
+ */
+export function errorOf (id: RequestId | null | undefined, error: unknown, isStateless = false, request?: string): string {
   const told = toRpcError(error, isStateless)
+  // What the application says is its own.
+  if (request !== undefined && !(error instanceof McpError)) told.data = { ...told.data, request }
   try {
     return JSON.stringify({ jsonrpc: '2.0', id, error: told })
   } catch {

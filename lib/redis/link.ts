@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { channels } from '../channels.ts'
 import { errorCodes } from '../errors.ts'
 import type { Driver } from './driver.ts'
 
@@ -71,6 +72,10 @@ export class Link {
   }
 
   #send (key: string, args: string[]): Promise<unknown> {
+    return channels.store.hasSubscribers ? timed(args, this.#ask(key, args)) : this.#ask(key, args)
+  }
+
+  #ask (key: string, args: string[]): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const pending: Pending = { sweeps: 0, fail: reject }
       this.#pending.add(pending)
@@ -101,4 +106,11 @@ export class Link {
   close (): void {
     clearInterval(this.#timer)
   }
+}
+
+function timed ([command = '']: string[], answer: Promise<unknown>): Promise<unknown> {
+  const startedAt = performance.now()
+  const tell = (failed: boolean): void => channels.store.publish({ command, duration: performance.now() - startedAt, failed })
+  answer.then(() => tell(false), () => tell(true))
+  return answer
 }

@@ -1,9 +1,12 @@
+import { channels, type KickEvent } from '../channels.ts'
 import { atLimit, errorCodes } from '../errors.ts'
 import { comment } from './frame.ts'
 import { type OnClose, SseStream } from './stream.ts'
 import { Tally } from './tally.ts'
 
 export interface PoolOptions {
+  /** The option `name` of the server. */
+  readonly server: string
   /** Bytes that may wait in each stream. */
   readonly buffer: number
   /** Milliseconds of silence after which a comment is sent. */
@@ -43,6 +46,15 @@ export class StreamPool {
     return this.#options.buffer
   }
 
+  get server (): string {
+    return this.#options.server
+  }
+
+  /** Bytes that wait in all streams, because their clients read slowly. */
+  get queued (): number {
+    return [...this.#streams].reduce((sum, stream) => sum + stream.queued, 0)
+  }
+
   get size (): number {
     return this.#streams.size
   }
@@ -79,10 +91,16 @@ export class StreamPool {
     return stream
   }
 
+  /** Breaks the connection of a stream. */
+  kick (stream: SseStream, reason: KickEvent['reason']): void {
+    stream.destroy()
+    channels.kick.publish({ reason, server: this.server })
+  }
+
   #sweep (): void {
     for (const stream of this.#streams) {
       if (stream.blocked) {
-        if (++stream.stalled > this.#stalledSweeps) stream.destroy()
+        if (++stream.stalled > this.#stalledSweeps) this.kick(stream, 'stalled')
       } else if (++stream.quiet >= this.#quietSweeps) {
         stream.write(KEEP_ALIVE)
       }

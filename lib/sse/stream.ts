@@ -35,8 +35,13 @@ export class SseStream extends Readable {
     this.#onClose = onClose
   }
 
+  /** Bytes that wait here. */
+  get queued (): number {
+    return this.readableLength + this.#queue.length
+  }
+
   get #full (): boolean {
-    return this.readableLength + this.#queue.length >= this.#buffer
+    return this.queued >= this.#buffer
   }
 
   /** Whether frames wait because the client does not read. */
