@@ -31,6 +31,7 @@ export const catalogue = {
 
   // Who may come in
   FST_MCP_PEER_FORBIDDEN: ['Only loopback clients are served until the option `auth` is set (`auth: false` opens the server to everyone)', 403, TRANSPORT],
+  FST_MCP_ADDRESS_FORBIDDEN: ['This address is not in the list of those that may ask', 403, TRANSPORT],
   FST_MCP_HOST_FORBIDDEN: ['Host "%s" is not served here; name it in the option `hosts`', 403, TRANSPORT],
   FST_MCP_ORIGIN_FORBIDDEN: ['Origin "%s" is not allowed here; name it in the option `origins`', 403, TRANSPORT],
   FST_MCP_HTTPS_REQUIRED: ['Use https', 426, TRANSPORT],

@@ -98,13 +98,16 @@ export interface RouteEvent {
 }
 
 /** A channel of node:diagnostics_channel, as far as it is used here. */
-interface Channel<Event> {
+export interface Channel<Event> {
   readonly hasSubscribers: boolean
   publish (event: Event): void
+  subscribe (take: (event: Event) => void): void
+  unsubscribe (take: (event: Event) => void): void
   runStores<Result> (event: Event, work: () => Result): Result
 }
 
-const named = <Event>(name: string): Channel<Event> => channel(`fastify-mcp-sse:${name}`)
+// What is published is what is declared here: nobody else publishes on these.
+const named = <Event>(name: string) => channel(`fastify-mcp-sse:${name}`) as Channel<Event>
 
 /** Everything that can be observed, on channels of node:diagnostics_channel. Nothing is measured for a channel without subscribers. */
 export const channels = {

@@ -20,6 +20,7 @@ import { Drain } from './ops/drain.ts'
 import { createEvents } from './ops/events.ts'
 import { FreshSockets } from './ops/fresh-sockets.ts'
 import { registerHealth } from './ops/health.ts'
+import { type Running, running } from './ops/running.ts'
 import { createServer } from './assembly.ts'
 
 declare module 'fastify' {
@@ -84,7 +85,11 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
   })
 
   const { health, ready } = options
-  app.register(async scope => registerHealth(scope, { health, ready, mcp: app.mcp, store, drain }))
+  const problem = (): string | null => drain.isDraining ? 'draining' : store.problem()
+  const own: Running = { server: options.name, stats: server.stats, hasTool: name => tools.registry.has(name), problem }
+  running.add(own)
+  app.addHook('onClose', async () => { running.delete(own) })
+  app.register(async scope => registerHealth(scope, { health, ready, mcp: app.mcp, store, problem }))
   app.addHook('onReady', async () => { await store.opened() })
   app.addHook('preClose', () => closeServer({ ...server, within: app.initialConfig.pluginTimeout || Infinity, drain, responses, freshSockets }))
 }

@@ -13,7 +13,7 @@ const root = join(import.meta.dirname, '..')
 const bin = (name: string) => join(root, 'node_modules/.bin', name)
 const exported = ['ToolError', 'default', 'errorCodes', 'mcp', 'memoryStore']
 // Entry points beside the main one, and what they export.
-const beside = new Map([['introspection', 'introspection'], ['jwt', 'jwt'], ['redis', 'redisStore'], ['testing', 'storeContract']])
+const beside = new Map([['introspection', 'introspection'], ['jwt', 'jwt'], ['metrics', 'metrics'], ['redis', 'redisStore'], ['testing', 'storeContract']])
 
 let passed = 0
 let failed = 0
@@ -73,13 +73,15 @@ try {
   await check('require', async () => {
     await loads("const mcp = require('fastify-mcp-sse')", 'commonjs')
   })
-  await check('without jose', async () => {
+  await check('without optional peers', async () => {
     await loadsEntry('introspection')
     await assert.rejects(loadsEntry('jwt'), /jose/)
+    await assert.rejects(loadsEntry('metrics'), /prom-client/)
   })
-  await check('with jose', async () => {
+  await check('with optional peers', async () => {
     const { devDependencies } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
-    await run(app, 'npm', 'install', '--prefer-offline', '--no-audit', '--no-fund', `jose@${devDependencies.jose}`)
+    const peers = ['jose', 'prom-client'].map(name => `${name}@${devDependencies[name]}`)
+    await run(app, 'npm', 'install', '--prefer-offline', '--no-audit', '--no-fund', ...peers)
     for (const name of beside.keys()) await loadsEntry(name)
   })
   await check('types', async () => { await typechecks() })

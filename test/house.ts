@@ -21,6 +21,7 @@ const arrows: Record<string, string[]> = {
   jwt: ['identity'],
   redis: ['store'],
   testing: ['store'],
+  metrics: ['ops', 'http', 'identity'],
   introspection: ['identity'],
   identity: [],
   errors: ['catalogue'],

@@ -90,6 +90,11 @@ export class Registry<Item extends Offer> {
     return this.#wasUsed
   }
 
+  /** Whether anything of this name is there, for anybody. */
+  has (key: string): boolean {
+    return this.#entries.has(key)
+  }
+
   /** Whether anything may need scopes. */
   get isScoped (): boolean {
     return this.#isScoped

@@ -57,8 +57,13 @@ export function createGuard ({ loopbackOnly, authenticated, hosts, isListed, req
  * Everyone on the way must be local: with `trustProxy` the first address of X-Forwarded-For is anybody's claim, and without
  * it a proxy on this machine that rewrites Host looks like a local client, but for the addresses that it passes on.
  */
-function isLoopbackPeer ({ socket, headers }: FastifyRequest): boolean {
+function isLoopbackPeer (request: FastifyRequest): boolean {
+  return addressesOf(request).every(address => LOOPBACK_ADDRESS.test(address))
+}
+
+/** The peer of a request, and whom proxies on its way have named. */
+export function addressesOf ({ socket, headers }: FastifyRequest): string[] {
   const passedOn = [headers['x-forwarded-for'], headers['x-real-ip']].flatMap(value => value?.toString().split(',') ?? [])
   for (const [, address = ''] of headers.forwarded?.matchAll(FORWARDED_FOR) ?? []) passedOn.push(address.replace(IPV4_PORT, '$1'))
-  return [socket.remoteAddress ?? '', ...passedOn].every(address => LOOPBACK_ADDRESS.test(address.trim()))
+  return [socket.remoteAddress ?? '', ...passedOn].map(address => address.trim())
 }

@@ -17,7 +17,7 @@ export const trustedUrl = z.string().refine(isTrusted, 'must be an https URL wit
 export const scopes = z.custom<ClaimsReader['scopes']>(isFunction, 'must be a function').optional()
 export const principal = z.custom<ClaimsReader['principal']>(isFunction, 'must be a function').optional()
 
-const SECRETS = new Set<unknown>(['key', 'jwks', 'clientId', 'clientSecret'])
+const SECRETS = new Set<unknown>(['key', 'jwks', 'clientId', 'clientSecret', 'token'])
 
 /** Fills in the defaults of a copy. Throws FST_MCP_OPTION_INVALID, which quotes the name, and the value where it is no secret. */
 export function settle<S extends z.ZodType> (name: string, schema: S, given: unknown): z.output<S> {

@@ -1,18 +1,18 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import type { Mcp } from '../mcp.ts'
 import type { OpenStore } from '../store/store.ts'
-import type { Drain } from './drain.ts'
 
 export interface HealthOptions {
   readonly health: string | undefined
   readonly ready: string | undefined
   readonly mcp: Mcp
   readonly store: OpenStore
-  readonly drain: Drain
+  /** Why it should get no requests, or null. */
+  readonly problem: () => string | null
 }
 
 /** Serves the paths that probes of load balancers and orchestrators ask: whether the process is well, and whether it should get requests. */
-export function registerHealth (scope: FastifyInstance, { health, ready, mcp, store, drain }: HealthOptions): void {
+export function registerHealth (scope: FastifyInstance, { health, ready, mcp, store, problem: problemOf }: HealthOptions): void {
   const answer = (reply: FastifyReply, status: string): void => {
     const { sessions, streams, calls } = mcp.stats()
     const node = store.bus?.node
@@ -25,7 +25,7 @@ export function registerHealth (scope: FastifyInstance, { health, ready, mcp, st
   if (health !== undefined) scope.get(health, { logLevel }, (_request, reply) => answer(reply, 'ok'))
   if (ready === undefined) return
   scope.get(ready, { logLevel }, (_request, reply) => {
-    const problem = drain.isDraining ? 'draining' : store.problem()
+    const problem = problemOf()
     if (problem !== null) reply.code(503)
     answer(reply, problem ?? 'ok')
   })

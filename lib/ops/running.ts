@@ -1,0 +1,15 @@
+import type { Stats } from '../mcp.ts'
+
+/** One server of this process, as whoever watches the process sees it. */
+export interface Running {
+  /** The option `name`. */
+  readonly server: string
+  readonly stats: () => Stats
+  /** Whether a tool of this name is registered. */
+  readonly hasTool: (name: string) => boolean
+  /** Why it should get no requests, or null. */
+  readonly problem: () => string | null
+}
+
+/** The servers of this process, from their registration to the end of their app. */
+export const running = new Set<Running>()
