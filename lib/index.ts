@@ -76,6 +76,7 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
       refuse: createRefuse(challenge, tell),
       rates: await createRates(scope, { rateLimit, hasPrincipals: Boolean(auth), tools, counters: store.counters, name: scope.prefix + paths.mcp }),
       responses,
+      freshSockets,
       pool,
       stateless,
       streamable,

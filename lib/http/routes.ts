@@ -17,6 +17,7 @@ import type { SessionInfo } from '../tools/context.ts'
 import { readAccept } from './accept.ts'
 import { Answer, type OpenResponses } from './answer.ts'
 import type { Authenticate, Principal } from './auth.ts'
+import type { FreshSockets } from '../ops/fresh-sockets.ts'
 import { useBodyParser } from './body.ts'
 import type { Challenge } from './challenge.ts'
 import type { Cors } from './cors.ts'
@@ -51,6 +52,8 @@ export interface RoutesOptions {
   readonly cors: Cors | null
   readonly rates: Rates
   readonly responses: OpenResponses
+  /** Null for HTTP/2. */
+  readonly freshSockets: FreshSockets | null
   readonly pool: StreamPool
   readonly stateless: Stateless
   readonly streamable: Streamable
@@ -87,7 +90,7 @@ export function registerRoutes (scope: FastifyInstance, options: RoutesOptions):
     const served = METHODS.filter(method => handles[method] !== undefined)
     for (const method of METHODS) {
       const handle = handles[method] ?? refuseMethod(served)
-      scope.route({ ...same, method, onRequest, handler: handlerOf(handle, limits.id, refuse) })
+      scope.route({ ...same, method, onRequest, handler: handlerOf(handle, options) })
     }
     if (options.cors !== null) scope.route({ ...same, ...options.cors.preflight(served.join(', '), options.guard) })
   }
@@ -152,8 +155,9 @@ function isFree (scope: FastifyInstance, url: string): boolean {
 type OnRequest = (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void
 
 /** Guard and auth, before the body is read. */
-function admit (transport: RequestMcp['transport'], authenticate: Authenticate, { guard, rates }: RoutesOptions): OnRequest {
+function admit (transport: RequestMcp['transport'], authenticate: Authenticate, { guard, rates, freshSockets }: RoutesOptions): OnRequest {
   return (request, reply, done) => {
+    if (request.method === 'POST') freshSockets?.expect(request.raw)
     const enter = (principal: Principal | null): void => {
       request.mcp = { transport, principal, revision: null, session: null }
       done()
@@ -186,9 +190,10 @@ function refuseStateless (facts: Facts, reply: FastifyReply): Facts {
 }
 
 /** A refusal names the request that it answers, as far as its id can be read. */
-function handlerOf (handle: Handle, maxIdLength: number, refuse: Refuse) {
+function handlerOf (handle: Handle, { limits, refuse, freshSockets }: RoutesOptions) {
   return (request: FastifyRequest, reply: FastifyReply): void => {
-    const fail = (error: unknown): void => refuse(reply, error, readableId(request.body, maxIdLength))
+    freshSockets?.arrived(request.raw)
+    const fail = (error: unknown): void => refuse(reply, error, readableId(request.body, limits.id))
     try {
       const answered = handle(request, reply)
       if (answered instanceof Promise) answered.catch(fail)

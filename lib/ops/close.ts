@@ -8,6 +8,7 @@ import type { StreamPool } from '../sse/pool.ts'
 import type { Drain } from './drain.ts'
 import type { FreshSockets } from './fresh-sockets.ts'
 import type { OpenStore } from '../store/store.ts'
+import { atMost } from './at-most.ts'
 
 export interface Closable {
   /** Milliseconds that Fastify waits for its hooks. */
@@ -24,9 +25,11 @@ export interface Closable {
 }
 
 // A client that still reads needs far less; one that does not is not waited for.
-const FLUSH_MS = 1_000
-// All that comes after the drain.
-const CLOSE_MS = 2 * FLUSH_MS
+const FLUSH_MS = 500
+// What a store that hangs may cost: all that it keeps expires.
+const STORE_MS = 250
+// All that comes after the drain, on a busy machine.
+const CLOSE_MS = 2_000
 
 /** Ends everything with an answer: calls in an error, streams after their last event. Bounded, whatever the clients and tools do. */
 export async function closeServer (closable: Closable): Promise<void> {
@@ -42,5 +45,5 @@ export async function closeServer (closable: Closable): Promise<void> {
   await responses.closed(FLUSH_MS)
   freshSockets?.close()
   cluster?.close()
-  await store.close()
+  await atMost(STORE_MS, Promise.resolve(store.close()))
 }

@@ -3,6 +3,7 @@ import type { Listeners } from '../eras/listen.ts'
 import type { SessionHost } from '../eras/session-host.ts'
 import { errorCodes } from '../errors.ts'
 import type { CallsInProgress } from '../protocol/in-progress.ts'
+import { atMost } from './at-most.ts'
 
 export interface Drainable {
   readonly calls: CallsInProgress
@@ -10,6 +11,9 @@ export interface Drainable {
   readonly sessions: SessionHost | null
   readonly listeners: Listeners
 }
+
+// Other nodes are told, unless the store hangs.
+const HAND_OVER_MS = 250
 
 /** Lets a server come to rest while it still serves: no new sessions, calls in progress to their end, and then no streams. */
 export class Drain {
@@ -45,6 +49,6 @@ export class Drain {
     // An aborted call answers within this turn.
     await new Promise(resolve => setImmediate(resolve))
     listeners.close()
-    await sessions?.handOver()
+    if (sessions !== null) await atMost(HAND_OVER_MS, sessions.handOver())
   }
 }
