@@ -11,9 +11,9 @@ import { FreshSockets } from '../lib/ops/fresh-sockets.ts'
 import { ACCEPT, Client, open, read, SseClient, until, within } from './client.ts'
 import { DeafClient, gate, serve, settles, TRANSPORTS } from './sockets.ts'
 
-// What does not read is broken after a second; nothing else takes any time.
-const SOON_MS = 950
-const BOUND_MS = 2_500
+// What does not read is broken after half a second; nothing else takes any time.
+const SOON_MS = 450
+const BOUND_MS = 1_000
 
 async function close (app: { close (): PromiseLike<unknown> }): Promise<number> {
   const started = performance.now()
@@ -53,6 +53,91 @@ t.test('a connection that the host has upgraded is the host\'s', async t => {
   FreshSockets.of(app.server)?.close()
   await turn()
   t.notOk(socket.destroyed || socket.readableEnded)
+})
+
+t.test('an upgrade that nobody takes any more is a request like any other', async t => {
+  const app = Fastify()
+  t.after(() => app.close())
+  await app.register(mcp)
+  app.get('/', async () => 'hello')
+  const base = await app.listen({ port: 0, host: '127.0.0.1' })
+  const [before, take] = [app.server.listenerCount('upgrade'), (): void => {}]
+  app.server.on('upgrade', take)
+  app.server.on('upgrade', take)
+  t.equal(app.server.listenerCount('upgrade'), before + 3)
+  app.server.off('upgrade', take)
+  t.equal(app.server.listenerCount('upgrade'), before + 2)
+  app.server.off('upgrade', take)
+  t.equal(app.server.listenerCount('upgrade'), before)
+  const { status } = await read(await open(base, '/', { headers: { connection: 'upgrade', upgrade: 'test' } }))
+  t.equal(status, 200)
+})
+
+t.test('who upgraded before the plugin came is left alone too', async t => {
+  const app = Fastify()
+  t.after(() => app.close())
+  const base = await app.register(async scope => {
+    scope.server.on('upgrade', (_request, socket) => { socket.end('HTTP/1.1 101 Switching Protocols\r\n\r\n') })
+    await scope.register(mcp)
+  }).listen({ port: 0, host: '127.0.0.1' })
+  const socket = connect(Number(new URL(base).port), '127.0.0.1')
+  socket.write('GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: test\r\n\r\n')
+  const [first] = await once(socket, 'data')
+  t.match(String(first), /^HTTP\/1.1 101/)
+})
+
+const HEAD = 'POST /mcp HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\naccept: application/json, text/event-stream\r\n'
+for (const [what, text] of [
+  ['the head of a request', 'POST /mcp HTTP/1.1\r\nhost: local'],
+  ['its body', `${HEAD}content-length: 100\r\n\r\n{"jsonrpc"`],
+  ['a body in chunks', `${HEAD}transfer-encoding: chunked\r\n\r\n5\r\n{"jso`],
+  ['the body of a request that was refused', `${HEAD.replace('json', 'xml')}content-length: 100\r\n\r\n<`]
+] as const) {
+  t.test(`a client that has sent half of ${what} is not waited for`, async t => {
+    const app = Fastify()
+    t.after(() => app.close())
+    await app.register(mcp)
+    const base = await app.listen({ port: 0, host: '127.0.0.1' })
+    const accepted = once(app.server, 'connection')
+    const socket = connect(Number(new URL(base).port), '127.0.0.1')
+    socket.on('error', () => {}).resume()
+    socket.write(text)
+    const [there] = await accepted
+    await until(() => there.bytesRead >= text.length, 'the half')
+    await turn()
+    const ended = once(socket, 'close')
+    const took = await close(app)
+    t.ok(took < SOON_MS, `closed after ${took} ms`)
+    await ended
+  })
+}
+
+t.test('a request of the host that comes on a connection of ours is not cut', async t => {
+  const app = Fastify({ return503OnClosing: false })
+  t.after(() => app.close())
+  await app.register(mcp)
+  const door = gate()
+  app.post('/own', async () => {
+    await door.opened
+    return 'done'
+  })
+  const base = await app.listen({ port: 0, host: '127.0.0.1' })
+  const socket = connect(Number(new URL(base).port), '127.0.0.1')
+  let text = ''
+  socket.setEncoding('utf8').on('data', chunk => { text += chunk })
+  const body = '{"jsonrpc":"2.0","method":"notifications/x"}'
+  // The first is refused before its body is read.
+  socket.write(`${HEAD.replace('json', 'xml')}content-length: ${body.length}\r\n\r\n${body}`)
+  await until(() => text.includes('FST_MCP'), 'the refusal')
+  socket.write(`POST /own HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`)
+  await turn()
+  const closing = close(app)
+  await new Promise(resolve => setTimeout(resolve, 50))
+  door.open()
+  await until(() => text.endsWith('done'), 'the answer of the host')
+  // Fastify waits for a connection that could have another request.
+  socket.destroy()
+  await closing
 })
 
 t.test('one watch serves all scopes of a server, and HTTP/2 needs none', async t => {
@@ -260,6 +345,18 @@ t.test('over HTTP/2', async t => {
     t.match(await textOf(stream), /"text":"one"/)
     const took = await close(app)
     t.ok(took < SOON_MS, `closed after ${took} ms`)
+  })
+
+  await t.test('a client that has sent half of a body is not waited for', async t => {
+    const { app, session } = await serve2()
+    const seen = once(app.server, 'request')
+    const half = session.request({ ':path': '/mcp', ':method': 'POST', 'content-type': 'application/json', accept: ACCEPT })
+    half.on('error', () => {})
+    half.write('{"json')
+    await seen
+    const took = await close(app)
+    t.ok(took < BOUND_MS, `closed after ${took} ms`)
+    await until(() => session.destroyed, 'the end of the connection')
   })
 
   await t.test('a client that resets its stream is a client that is gone', async t => {

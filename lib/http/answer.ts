@@ -120,7 +120,6 @@ export class Answer implements Exchange, Outbox {
   constructor (reply: FastifyReply, options: AnswerOptions) {
     this.#reply = reply
     this.#options = options
-    options.responses.meet(reply)
   }
 
   accepted (): void {

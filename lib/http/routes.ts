@@ -155,8 +155,9 @@ function isFree (scope: FastifyInstance, url: string): boolean {
 type OnRequest = (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void
 
 /** Guard and auth, before the body is read. */
-function admit (transport: RequestMcp['transport'], authenticate: Authenticate, { guard, rates, freshSockets }: RoutesOptions): OnRequest {
+function admit (transport: RequestMcp['transport'], authenticate: Authenticate, { guard, rates, responses, freshSockets }: RoutesOptions): OnRequest {
   return (request, reply, done) => {
+    responses.meet(reply)
     if (request.method === 'POST') freshSockets?.expect(request.raw)
     const enter = (principal: Principal | null): void => {
       request.mcp = { transport, principal, revision: null, session: null }
