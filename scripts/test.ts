@@ -16,6 +16,12 @@ const parts = [
     binaries: ['redis-server'],
     env: 'MCP_TEST_REDIS',
     leftOut: 'nothing was tried with several nodes'
+  },
+  {
+    name: 'nginx',
+    binaries: ['nginx'],
+    env: 'MCP_TEST_NGINX',
+    leftOut: 'deploy/nginx.conf was not run'
   }
 ]
 
@@ -47,7 +53,7 @@ const args = process.argv.slice(2)
 if (missing.length > 0 && !strict) args.push('--allow-incomplete-coverage')
 
 // These say themselves what they leave out.
-const CAN_DO_WITHOUT = new Set(['docs.test.ts', 'examples.test.ts'])
+const CAN_DO_WITHOUT = new Set(['deploy.test.ts', 'docs.test.ts', 'examples.test.ts'])
 // Most that try several nodes are nothing without it.
 const tests = join(import.meta.dirname, '../test')
 const needsRedis = (file: string): boolean => / from '\.\/(?:redis-server|neighbours|cluster\/\w+)\.ts'/.test(readFileSync(join(tests, file), 'utf8'))
