@@ -3,9 +3,9 @@ import { setTimeout } from 'node:timers/promises'
 import closeWithGrace from 'close-with-grace'
 import Fastify from 'fastify'
 import mcp from 'fastify-mcp-sse'
+import { metrics } from 'fastify-mcp-sse/metrics'
 import { redisStore } from 'fastify-mcp-sse/redis'
 import { Redis } from 'ioredis'
-import { Gauge, Registry } from 'prom-client'
 import { z } from 'zod'
 
 const list = z.string().transform(text => text.split(',').map(entry => entry.trim()).filter(entry => entry !== ''))
@@ -23,7 +23,9 @@ const { data: env, error } = z.object({
   // The proxies whose X-Forwarded-* is believed: addresses, networks, loopback, linklocal, uniquelocal.
   TRUST_PROXY: z.string().optional(),
   DRAIN_TIMEOUT: z.coerce.number().int().min(0).default(10_000),
-  METRICS_PATH: z.string().startsWith('/').optional()
+  // Who may ask for /metrics: addresses and networks, or whoever sends the token. Without either nobody is served.
+  METRICS_ADDRESSES: list.optional(),
+  METRICS_TOKEN: z.string().optional()
 }).refine(({ REDIS_URL, MCP_KEYS }) => REDIS_URL === undefined || MCP_KEYS !== undefined, {
   path: ['MCP_KEYS'], message: 'is needed with REDIS_URL: several nodes share their keys'
 }).safeParse(process.env)
@@ -68,12 +70,8 @@ app.mcp.tool('count', {
   }
 })
 
-if (env.METRICS_PATH !== undefined) {
-  const registry = new Registry()
-  const collect = function (this: Gauge): void { this.set(app.mcp.stats().streams) }
-  registry.registerMetric(new Gauge({ name: 'mcp_server_streams', help: 'Open streams', registers: [], collect }))
-  app.get(env.METRICS_PATH, { logLevel: 'warn' }, async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()))
-}
+const { METRICS_ADDRESSES: addresses, METRICS_TOKEN: token } = env
+if (addresses !== undefined || token !== undefined) await app.register(metrics, { addresses, token })
 
 // Its delay is what ends a shutdown that hangs: more than the drain and the end of all streams take.
 closeWithGrace({ delay: env.DRAIN_TIMEOUT + 5_000, logger: app.log }, async () => { await app.mcp.drain(); await app.close() })

@@ -88,7 +88,7 @@ t.test('probes ask what the example serves: liveness never asks for Redis, readi
   t.equal(fly.http_service.checks[0].path, '/ready')
   t.equal(railway.deploy.healthcheckPath, '/ready')
   const { annotations } = kubernetes.get('Deployment').spec.template.metadata
-  t.strictSame([annotations['prometheus.io/port'], annotations['prometheus.io/path']], ['3000', places.Kubernetes?.env.METRICS_PATH])
+  t.strictSame([annotations['prometheus.io/port'], annotations['prometheus.io/path']], ['3000', '/metrics'])
 })
 
 t.test('nothing runs as root or takes more than it needs', async t => {
@@ -162,7 +162,7 @@ t.test('the example refuses to start without what it needs, and names no secret'
 })
 
 t.test('the example answers probes and metrics, and believes the proxies that it is told of', async t => {
-  const child = await startChild(t, 'examples/production.ts', { env: { MCP_TOKENS: 'ci:one,ada:two', TRUST_PROXY: 'loopback', METRICS_PATH: '/metrics', MCP_HOSTS: 'mcp.example' } })
+  const child = await startChild(t, 'examples/production.ts', { env: { MCP_TOKENS: 'ci:one,ada:two', TRUST_PROXY: 'loopback', METRICS_ADDRESSES: '127.0.0.0/8', MCP_HOSTS: 'mcp.example' } })
   for (const path of ['/health', '/ready']) {
     const { status, headers } = await send(child.url, path)
     t.equal(status, 200, path)
@@ -173,7 +173,7 @@ t.test('the example answers probes and metrics, and believes the proxies that it
   const headers = { authorization: 'Bearer two', host: 'mcp.example', 'x-forwarded-for': '203.0.113.9' }
   const client = await Client.connect(child.url, { headers })
   const stream = await client.get()
-  t.match((await send(child.url, '/metrics')).text, /^mcp_server_streams 1$/m)
+  t.match((await send(child.url, '/metrics')).text, /^mcp_server_streams\{server="production"\} 1$/m)
   await stream.close()
   t.equal((await client.post({ jsonrpc: '2.0', id: 1, method: 'ping' }, { host: 'other.example' })).status, 403)
   t.match(child.output(), /"remoteAddress":"203\.0\.113\.9"/, 'JSON, with the address of the client')
