@@ -417,6 +417,22 @@ t.test('paths that the router reads generously still name the right endpoint', a
   t.match((await client.call('now')).result, { content: [{ text: 'now {"tenant":"acme"}' }] })
 })
 
+t.test('with `publicPath` clients are told what a proxy takes off, before every prefix', async t => {
+  for (const [publicPath, prefix, base] of [['/api/v1', '', '/api/v1'], ['/api', '/a', '/api/a']] as const) {
+    const app = host(t)
+    await app.register(scope => add(scope, { publicPath, prefix }))
+    const url = await listen(app)
+    const { stream, endpoint } = await SseClient.open(url, { path: `${prefix}/sse` })
+    t.match(endpoint, new RegExp(`^${base}/messages\\?sessionId=[\\w-]{24}$`))
+    t.equal((await send(url, endpoint, { method: 'POST', body: PING })).status, 404, 'it is nothing that the app itself would answer')
+    t.equal((await send(url, endpoint.slice(publicPath.length), { method: 'POST', body: PING })).status, 202)
+    t.match(await stream.message(), { id: 1, result: {} })
+    await stream.close()
+    const { text } = await send(url, `${prefix}/sse/ticket`, { method: 'POST', headers: { accept: 'application/json' } })
+    t.ok(JSON.parse(text).url.startsWith(`${base}/sse?ticket=`), text)
+  }
+})
+
 t.test('a path that a URL reads as a host names none', async t => {
   const app = host(t)
   await app.register(scope => add(scope), { prefix: '/:tenant' })
