@@ -21,6 +21,8 @@ export interface Program {
   /** File names and what is in them. */
   readonly files: (folder: string) => Record<string, string>
   readonly port: number
+  /** What it prints each time that it has read its configuration and hears signals. */
+  readonly ready: RegExp
   readonly reload: NodeJS.Signals
   /** What it prints for each worker from before that is gone. */
   readonly gone: RegExp
@@ -50,13 +52,16 @@ export async function startDaemon (t: Test, program: Program, scheme: string): P
   while (!await answers(program.port)) {
     if (!isRunning(child)) throw new Error(`${program.binary} ended:\n${output}`)
   }
-  const goneBefore = (): number => output.match(program.gone)?.length ?? 0
+  const count = (mark: RegExp): number => output.match(mark)?.length ?? 0
+  await until(() => count(program.ready) > 0, `${program.binary} to be ready`)
   return {
     url: `${scheme}://127.0.0.1:${program.port}`,
     async reload () {
-      const before = goneBefore()
+      const [ready, gone] = [count(program.ready), count(program.gone)]
       child.kill(program.reload)
-      await until(() => goneBefore() > before, 'the workers from before to go')
+      await until(() => count(program.ready) > ready && count(program.gone) > gone, 'the workers from before to go').catch(error => {
+        throw new Error(`${error.message}:\n${output}`)
+      })
     }
   }
 }

@@ -21,6 +21,7 @@ export async function startHaproxy (t: Test, { behind, certificate, changes = {}
     port,
     args: folder => ['-W', '-db', '-f', `${folder}/haproxy.cfg`],
     files: () => ({ 'haproxy.cfg': text }),
+    ready: /Loading success/g,
     reload: 'SIGUSR2',
     gone: /Former worker .* exited with code/g,
     stop: 'SIGTERM'

@@ -54,6 +54,7 @@ ${site}
 }
 `
     }),
+    ready: /start worker process \d+/g,
     reload: 'SIGHUP',
     gone: /worker process \d+ exited with code/g,
     stop: 'SIGTERM'
