@@ -41,7 +41,7 @@ const OPEN = '`auth: false` lets in everybody who reaches this server: ' +
 async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
   const options = resolveOptions(given)
   if (Object.hasOwn(app, 'mcp')) throw new errorCodes.FST_MCP_ALREADY_REGISTERED()
-  const { prefix, paths, auth, hosts, origins, requireHttps, helmet, streams, limits, rateLimit } = options
+  const { prefix, publicPath, paths, auth, hosts, origins, requireHttps, helmet, streams, limits, rateLimit } = options
   const tell = createEvents(options.name)
   const server = createServer(options, app.prefix, app.log, tell)
   const { pool, store, sessions, stateless, streamable, httpSse, tickets, tools, scopes } = server
@@ -66,6 +66,7 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
       config,
       cors: origins.length === 0 ? null : useCors(scope, { isListed, maxAge: options.cors.maxAge }),
       paths,
+      publicPath,
       limits,
       openAfter: streams.openAfter,
       guard: createGuard({ loopbackOnly: auth === undefined, authenticated: Boolean(auth), hosts, isListed, requireHttps }),

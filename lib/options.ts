@@ -10,6 +10,9 @@ const ms = (minimum: number) => z.int().min(minimum).max(MAX_TIMER)
 const count = z.int().min(1)
 const path = z.string().regex(/^\/[^?#*:]*$/, 'must be a path that starts with / and has no parameters')
 
+// Goes into URLs as it is, so that two slashes would name a host.
+const publicPath = z.string().regex(/^(?:\/(?!\.{1,2}(?:\/|$))[\w.~!$&'()+,;=@%-]+)*$/, 'must be a path that starts with /, without a slash at its end')
+
 /** A scheme, a host and perhaps a port. Pages that have none of their own send `null`, which is none. */
 export const ORIGIN = /^[a-z][\w+.-]*:\/\/[^/?#@\s]+$/i
 const origin = z.custom<OriginRule>(
@@ -99,6 +102,7 @@ export const optionsSchema = z.strictObject({
   icons: z.array(z.looseObject({ src: z.string() })).optional().describe('Its icons, from revision 2025-11-25 on.'),
   instructions: z.string().optional().describe('What a model should know before it uses the server.'),
   prefix: path.or(z.literal('')).default('').describe('Goes before all paths.'),
+  publicPath: publicPath.default('').describe('What a proxy takes off the path of every request, such as `/api`: goes before the paths that clients are told.'),
   paths: z.strictObject({
     mcp: path.default('/mcp').describe('Streamable HTTP: POST, GET and DELETE.'),
     sse: path.or(z.literal(false)).default('/sse').describe('HTTP+SSE: the GET that opens the stream. `false` turns this transport off.'),

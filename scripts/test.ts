@@ -4,6 +4,7 @@ import { accessSync, constants, readdirSync, readFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
 // One row for each part that a test drives; the test reads the binary's path from `env`.
+// Files that import what `drivenBy` names are nothing without it.
 const parts = [
   {
     name: 'chromium',
@@ -15,13 +16,22 @@ const parts = [
     name: 'redis-server',
     binaries: ['redis-server'],
     env: 'MCP_TEST_REDIS',
+    drivenBy: / from '\.\/(?:redis-server|neighbours|cluster\/\w+)\.ts'/,
     leftOut: 'nothing was tried with several nodes'
   },
   {
     name: 'nginx',
     binaries: ['nginx'],
     env: 'MCP_TEST_NGINX',
-    leftOut: 'deploy/nginx.conf was not run'
+    drivenBy: / from '\.\/proxy\/nginx\.ts'/,
+    leftOut: 'nothing was tried behind a proxy'
+  },
+  {
+    name: 'haproxy',
+    binaries: ['haproxy'],
+    env: 'MCP_TEST_HAPROXY',
+    drivenBy: / from '\.\/proxy\/haproxy\.ts'/,
+    leftOut: 'nothing was tried behind a proxy'
   }
 ]
 
@@ -53,12 +63,14 @@ const args = process.argv.slice(2)
 if (missing.length > 0 && !strict) args.push('--allow-incomplete-coverage')
 
 // These say themselves what they leave out.
-const CAN_DO_WITHOUT = new Set(['deploy.test.ts', 'docs.test.ts', 'examples.test.ts'])
-// Most that try several nodes are nothing without it.
+const CAN_DO_WITHOUT = new Set(['deploy.test.ts', 'docs.test.ts', 'examples.test.ts', 'metrics.test.ts'])
 const tests = join(import.meta.dirname, '../test')
-const needsRedis = (file: string): boolean => / from '\.\/(?:redis-server|neighbours|cluster\/\w+)\.ts'/.test(readFileSync(join(tests, file), 'utf8'))
-if (env.MCP_TEST_REDIS === '' && !strict) {
-  const files = readdirSync(tests).filter(file => file.endsWith('.test.ts') && !CAN_DO_WITHOUT.has(file) && needsRedis(file))
+const needs = (file: string): boolean => {
+  const source = readFileSync(join(tests, file), 'utf8')
+  return missing.some(({ drivenBy }) => drivenBy?.test(source))
+}
+if (!strict) {
+  const files = readdirSync(tests).filter(file => file.endsWith('.test.ts') && !CAN_DO_WITHOUT.has(file) && needs(file))
   args.push(...files.map(file => `--exclude=test/${file}`))
 }
 

@@ -1,10 +1,11 @@
 import { once } from 'node:events'
+import { Agent, request } from 'node:http'
 import { connect } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import type { McpOptions } from 'fastify-mcp-sse'
 import t, { type Test } from 'tap'
 import { z } from 'zod'
-import { ACCEPT, Client, createApp, EventStream, listen, type Reply, type RpcMessage, send, SseClient, until } from './client.ts'
+import { ACCEPT, Client, createApp, EventStream, listen, read, type Reply, type RpcMessage, send, SseClient, until, within } from './client.ts'
 
 type Id = string | number | null | undefined
 
@@ -398,6 +399,20 @@ attack('a body may be as large as the limit and no larger, with or without a len
   const large = await chunked(sized(limit + 1))
   t.match(large, /^HTTP\/1.1 413 /)
   t.match(large, 'FST_MCP_BODY_TOO_LARGE')
+}, { limits: { body: limit } })
+
+attack('the connection outlives a body that is too large, so that its reset cannot overtake the answer', async (t, { base }) => {
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+  t.teardown(() => agent.destroy())
+  for (const isReused of [false, true]) {
+    const headers = { 'content-type': 'application/json', 'content-length': String(limit + 1) }
+    const outgoing = request(new URL('/mcp', base), { method: 'POST', agent, headers })
+    outgoing.end(' '.repeat(limit + 1))
+    const [response] = await within(once(outgoing, 'response'), 'the refusal')
+    const { status } = await read({ status: response.statusCode, headers: response.headers, body: response })
+    t.equal(status, 413)
+    t.equal(outgoing.reusedSocket, isReused)
+  }
 }, { limits: { body: limit } })
 
 attack('a header that is longer than the limit is refused', async (t, { app }) => {

@@ -1,5 +1,6 @@
 // The plugin inside an app that has routes, plugins and hooks of its own.
 import { once } from 'node:events'
+import { request } from 'node:http'
 import { type ClientHttp2Session, type ClientHttp2Stream, connect as connectHttp2, constants } from 'node:http2'
 import { connect } from 'node:net'
 import { Readable } from 'node:stream'
@@ -403,15 +404,46 @@ t.test('paths that the router reads generously still name the right endpoint', a
   const url = await listen(app)
   for (const [path, endpoint] of [
     ['/t/acme/sse', '/t/acme/messages'], ['/t/acme/sse/', '/t/acme/messages'], ['/T/Acme/SSE', '/T/Acme/messages'], ['/t/acme//sse', '/t/acme//messages'],
-    ['/t/acme/sse?a=/sse', '/t/acme/messages']
+    ['/t/acme/sse?a=/sse', '/t/acme/messages'],
+    // Two slashes would name a host.
+    ['//t/acme/sse', '/t/acme/messages'], ['///t/acme/sse', '/t/acme/messages']
   ] as const) {
-    const client = await SseClient.connect(url, { path })
+    const client = await SseClient.connect(url, { path: `${url}${path}` })
     t.equal(client.endpoint.split('?')[0], endpoint, path)
     t.strictSame((await client.request('ping')).result, {})
     await client.close()
   }
   const client = await Client.connect(url, { path: '/t/acme/mcp/' })
   t.match((await client.call('now')).result, { content: [{ text: 'now {"tenant":"acme"}' }] })
+})
+
+t.test('with `publicPath` clients are told what a proxy takes off, before every prefix', async t => {
+  for (const [publicPath, prefix, base] of [['/api/v1', '', '/api/v1'], ['/api', '/a', '/api/a']] as const) {
+    const app = host(t)
+    await app.register(scope => add(scope, { publicPath, prefix }))
+    const url = await listen(app)
+    const { stream, endpoint } = await SseClient.open(url, { path: `${prefix}/sse` })
+    t.match(endpoint, new RegExp(`^${base}/messages\\?sessionId=[\\w-]{24}$`))
+    t.equal((await send(url, endpoint, { method: 'POST', body: PING })).status, 404, 'it is nothing that the app itself would answer')
+    t.equal((await send(url, endpoint.slice(publicPath.length), { method: 'POST', body: PING })).status, 202)
+    t.match(await stream.message(), { id: 1, result: {} })
+    await stream.close()
+    const { text } = await send(url, `${prefix}/sse/ticket`, { method: 'POST', headers: { accept: 'application/json' } })
+    t.ok(JSON.parse(text).url.startsWith(`${base}/sse?ticket=`), text)
+  }
+})
+
+t.test('a path that a URL reads as a host names none', async t => {
+  const app = host(t)
+  await app.register(scope => add(scope), { prefix: '/:tenant' })
+  const url = await listen(app)
+  const asked = request({ host: '127.0.0.1', port: new URL(url).port, path: '/\\evil.example/sse', headers: { accept: 'text/event-stream' } }).end()
+  const [response] = await within(once(asked, 'response'), 'the stream')
+  const stream = new EventStream({ status: response.statusCode, headers: response.headers, body: response })
+  const { data } = await stream.next()
+  t.match(data, /^\/evil\.example\/messages\?sessionId=/)
+  t.equal(new URL(data, url).origin, url)
+  await stream.close()
 })
 
 t.test('behind `rewriteUrl` the endpoint is where the client can reach it', async t => {

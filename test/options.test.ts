@@ -27,6 +27,7 @@ t.test('without options every default holds', async t => {
     name: 'mcp-server',
     version: '0.0.0',
     prefix: '',
+    publicPath: '',
     paths: { mcp: '/mcp', sse: '/sse', messages: '/messages' },
     rateLimit: false,
     origins: [],
@@ -63,7 +64,7 @@ t.test('each option takes what it should', async t => {
   const auth = { tokens: [{ token: 't', principal: 'p', scopes: ['s'] }], verify: () => null }
   const store = memoryStore()
   const good: [name: string, ...values: unknown[]][] = [
-    ['name', 'x'], ['version', '1'], ['title', ''], ['instructions', ''], ['prefix', '', '/a', '/a/b'],
+    ['name', 'x'], ['version', '1'], ['title', ''], ['instructions', ''], ['prefix', '', '/a', '/a/b'], ['publicPath', '', '/api', '/a/b.c/%7E..'],
     ['paths.mcp', '/', '/a/b.c'], ['paths.sse', '/x', false], ['paths.messages', '/x'],
     ['auth', false, undefined, auth, { tokens: [] }, { verify: auth.verify },
       { ...auth, resource: 'https://a.example/mcp', authorizationServers: ['https://b.example/x'], scopes: ['a', 'b:c'], rootMetadata: true, hierarchy: () => true },
@@ -93,7 +94,7 @@ t.test('each option takes what it should', async t => {
 t.test('an option that is wrong is refused, with its name and its value', async t => {
   const bad: [name: string, ...values: unknown[]][] = [
     ['name', '', 7, null], ['version', '', 1], ['title', 7], ['instructions', ['x']],
-    ['prefix', 'a', '/:id', '/a*', '/a?b', '/a#b', 7, null], ['paths.mcp', '', 'mcp', '/:x', false], ['paths.sse', 'sse', true, '/s?t'], ['paths.messages', false, ''],
+    ['prefix', 'a', '/:id', '/a*', '/a?b', '/a#b', 7, null], ['publicPath', 'api', '/', '/a/', '//a', '/a//b', '/a/..', '/./a', '/a?b', '/a#b', '/a b', '/a\n', '/a\\b', 7, null, false], ['paths.mcp', '', 'mcp', '/:x', false], ['paths.sse', 'sse', true, '/s?t'], ['paths.messages', false, ''],
     ['auth', true, 'secret', {}, null, []], ['auth.tokens', 'x', {}, [{ token: 'p', principal: 'a' }, { token: 'p', principal: 'b' }]], ['auth.verify', 'x', {}],
     ['origins', 'https://a.example', ['a.example'], [7], [null]], ['cors', true], ['cors.maxAge', -1, '1h', MAX_TIMER + 1],
     ['helmet', 'on', 7, null, []], ['requireHttps', 'yes', 1], ['hosts', 'a', [''], [7], ['https://a.example'], ['a.example/'], ['a:b'], ['::1']],

@@ -32,6 +32,8 @@ function refuse (reply: FastifyReply, thrown: unknown, { challenge, tell, id }: 
   if (isChallenged(status, told)) reply.header('www-authenticate', challenge(told))
   // A connection of HTTP/2 cannot be upgraded.
   if (status === 426 && reply.request.raw.httpVersionMajor === 1) reply.header('upgrade', 'TLS/1.2').header('connection', 'upgrade')
+  // Fastify closes the connection, and the reset overtakes the answer where a proxy still sends the body. Node drops what comes.
+  if (status === 413) reply.removeHeader('connection')
   if ((status === 503 || status === 429) && !reply.hasHeader('retry-after')) reply.header('retry-after', SECONDS_TO_RETRY)
   if (status >= 500 && !isExpected(told)) logSafely(reply.log, error, 'request failed')
   else reply.log.info({ refusal: toRpcError(told) }, 'request refused')

@@ -37,6 +37,8 @@ export interface RequestMcp {
 
 export interface RoutesOptions {
   readonly paths: { readonly mcp: string, readonly sse: string | false, readonly messages: string }
+  /** What a proxy takes off the path of every request. */
+  readonly publicPath: string
   readonly limits: InboundLimits & JsonLimits & { readonly body: number, readonly header: number }
   readonly openAfter: number
   readonly guard: (request: FastifyRequest) => void
@@ -128,12 +130,13 @@ export function registerRoutes (scope: FastifyInstance, options: RoutesOptions):
   })
   if (httpSse === null || paths.sse === false) return
   const { sse, messages } = { sse: paths.sse, messages: paths.messages }
+  const publicOf = (request: FastifyRequest, path: string): string => options.publicPath + baseOf(request, scope.prefix, path)
   route(sse, 'http+sse', {
-    GET: (request, reply) => httpSse.get(facts(request), endpointOf(request, scope.prefix, sse, messages), stream(request, reply))
+    GET: (request, reply) => httpSse.get(facts(request), endpointOf(publicOf(request, sse), messages), stream(request, reply))
   }, options.authenticateStream)
   const ticket = `${sse.replace(/\/$/, '')}/ticket`
   route(ticket, 'http+sse', {
-    POST: (request, reply) => issueTicket(tickets, request, reply, baseOf(request, scope.prefix, ticket) + sse)
+    POST: (request, reply) => issueTicket(tickets, request, reply, publicOf(request, ticket) + sse)
   })
   route(messages, 'http+sse', {
     POST: (request, reply) => {
@@ -225,15 +228,15 @@ function factsOf (request: FastifyRequest, maxLength: number): Facts {
 }
 
 /** Where a client of this stream posts, as it sees it. */
-function endpointOf (request: FastifyRequest, prefix: string, sse: string, messages: string) {
-  const base = baseOf(request, prefix, sse)
+function endpointOf (base: string, messages: string) {
   return (sessionId: string): string => `${base}${messages}?sessionId=${sessionId}`
 }
 
-/** What the client sees before a path of ours, whatever prefix or rewriting lies between. */
+/** What comes before a path of ours in the URL of the request, whatever prefix or rewriting lies between. */
 function baseOf ({ originalUrl }: FastifyRequest, prefix: string, path: string): string {
   // Whoever takes the request for one to a proxy names a host too (RFC 9112, section 3.2.2), which would be anybody's word.
-  const seen = originalUrl.replace(/^https?:\/\/[^/?]*/i, '').replace(/\/?(?:\?.*)?$/, '')
+  // So does a path that begins with two slashes, which a router may not care for, and a URL reads `\` as one.
+  const seen = originalUrl.replace(/^https?:\/\/[^/?]*/i, '').replace(/^[/\\]{2,}/, '/').replace(/\/?(?:\?.*)?$/, '')
   // The router may not care for case.
   return seen.toLowerCase().endsWith(path.toLowerCase()) ? seen.slice(0, -path.length) : prefix
 }
