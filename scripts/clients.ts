@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { root, startChild } from '../test/child.ts'
@@ -39,6 +40,10 @@ interface Client {
   readonly showsProgress: boolean
   /** Without a token it gives up by itself, and asks nobody to sign in. */
   readonly isRefused: boolean
+  /** It comes back to a stream of Streamable HTTP, and misses nothing. */
+  readonly resumes?: boolean
+  /** Why it is not tried with the example that asks for a token. */
+  readonly cannotReadAll?: string
 }
 
 // What each says of our 401: its status, our message or our code.
@@ -113,6 +118,37 @@ function lastLine (error: unknown): string {
   return reason(error).split('\n').at(-1) ?? ''
 }
 
+/** Stands before a server and cuts every connection once, as soon as a text has gone through. */
+async function cutAfter (text: string, target: string): Promise<{ url: string, wasCut: () => boolean }> {
+  const sockets = new Set<Socket>()
+  let isDone = false
+  const server = createServer(client => {
+    const upstream = connect(Number(new URL(target).port), '127.0.0.1')
+    for (const [socket, other] of [[client, upstream], [upstream, client]] as const) {
+      sockets.add(socket)
+      socket.on('error', () => {}).on('close', () => {
+        sockets.delete(socket)
+        other.destroy()
+      })
+    }
+    client.pipe(upstream)
+    upstream.on('data', data => {
+      client.write(data)
+      if (isDone || !data.includes(text)) return
+      isDone = true
+      // What is on its way is delivered first.
+      setTimeout(() => sockets.forEach(socket => socket.destroy()), 50)
+    })
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  lifetime.teardown(() => {
+    server.close()
+    for (const socket of sockets) socket.destroy()
+  })
+  const address = server.address()
+  return { url: `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`, wasCut: () => isDone }
+}
+
 /** Whether a client saw all that the example has. */
 function judge (seen: Seen, { tool, chunks }: Example, { showsProgress }: Client): string {
   assert(seen.tools.includes(tool), `it lists ${seen.tools.join(', ')}`)
@@ -135,12 +171,24 @@ interface Row {
 
 function rowsOf (client: Client, examples: readonly Example[]): Row[] {
   const transports = client.transports ?? ['HTTP+SSE', 'Streamable HTTP'] as const
-  return transports.flatMap(transport => examples.flatMap(example => {
+  const readable = examples.filter(({ token }) => token === '' || client.cannotReadAll === undefined)
+  return transports.flatMap(transport => readable.flatMap(example => {
     const errand: Errand = { ...example, transport, endpoint: `${example.url}${PATHS[transport]}` }
-    const rows = [{
+    const rows: Row[] = [{
       name: `${client.name}, ${transport}, ${example.token === '' ? 'without' : 'with'} a token`,
       act: async () => judge(await client.visit(errand), example, client)
     }]
+    if (example.token === '' && client.resumes === true && transport === 'Streamable HTTP') {
+      rows.push({
+        name: `${client.name}, ${transport}, when its connection is cut`,
+        act: async () => {
+          const { url, wasCut } = await cutAfter(JSON.stringify(example.chunks[1]), example.url)
+          const seen = await client.visit({ ...errand, endpoint: `${url}${PATHS[transport]}` })
+          assert(wasCut(), 'it was not cut')
+          return judge(seen, example, client)
+        }
+      })
+    }
     if (example.token === '' || !client.isRefused) return rows
     return [...rows, {
       name: `${client.name}, ${transport}, where its token is missing`,
@@ -163,6 +211,12 @@ async function check ({ name, act }: Row): Promise<void> {
   }
 }
 
+/** A note that takes half a second to recite: on a busy machine a short one comes in one packet, its result with it. */
+async function writeNote ({ url, token, args, chunks }: Example): Promise<void> {
+  const text = chunks.join('').trim()
+  await visit2('legacy')({ transport: 'Streamable HTTP', endpoint: `${url}/mcp`, token, tool: 'write', args: { ...args, text } })
+}
+
 async function versionOf (name: string): Promise<string> {
   return JSON.parse(await readFile(join(root, 'node_modules', name, 'package.json'), 'utf8')).version
 }
@@ -172,19 +226,29 @@ try {
   const [open, closed] = await Promise.all(['hello', 'everything'].map(name => startChild(lifetime, `examples/${name}.ts`)))
   const examples: Example[] = [
     { url: open?.url ?? '', token: '', tool: 'hello', args: { name: 'Ada' }, chunks: ['Hello ', 'Ada ', 'and ', 'welcome '] },
-    { url: closed?.url ?? '', token: 'ada-may-write', tool: 'recite', args: { note: 'ideas' }, chunks: ['Stream ', 'the ', 'notes\n', 'Read ', 'them ', 'aloud\n'] }
+    { url: closed?.url ?? '', token: 'ada-may-write', tool: 'recite', args: { note: 'long' }, chunks: Array.from({ length: 30 }, (_, index) => `word${index + 1}${index < 29 ? ' ' : '\n'}`) }
   ]
+  const [, notebook] = examples
+  if (notebook !== undefined) await writeNote(notebook)
   const [client, sdk] = await Promise.all([versionOf('@modelcontextprotocol/client'), versionOf('@modelcontextprotocol/sdk')])
   const inspector = main('@modelcontextprotocol/inspector', 'clients/launcher/build/index.js')
+  const remote = main('mcp-remote', 'dist/proxy.js')
   const both = { showsProgress: true, isRefused: true }
+  const pythons: Client[] = typeof python === 'string'
+    ? []
+    : [
+        { name: python.name, visit: visitPython(place, python.python, 'legacy'), resumes: true, ...both },
+        { name: `${python.name} of 2026-07-28`, visit: visitPython(place, python.python, 'auto'), transports: ['Streamable HTTP'], ...both }
+      ]
   const clients: Client[] = [
-    { name: `client ${client}`, visit: visit2('legacy'), ...both },
+    { name: `client ${client}`, visit: visit2('legacy'), resumes: true, ...both },
     { name: `client ${client} of 2026-07-28`, visit: visit2('auto'), transports: ['Streamable HTTP'], ...both },
-    { name: `sdk ${sdk}`, visit: visit1, ...both },
+    { name: `sdk ${sdk}`, visit: visit1, resumes: true, ...both },
     { name: `Inspector ${PACKAGES['@modelcontextprotocol/inspector']}`, visit: visitInspector(place, node, inspector, 'legacy'), showsProgress: false, isRefused: true },
     { name: `Inspector ${PACKAGES['@modelcontextprotocol/inspector']} of 2026-07-28`, visit: visitInspector(place, node, inspector, 'modern'), transports: ['Streamable HTTP'], showsProgress: false, isRefused: true },
-    { name: `mcp-remote ${PACKAGES['mcp-remote']}`, visit: visitRemote(place, node, main('mcp-remote', 'dist/proxy.js')), showsProgress: true, isRefused: false },
-    ...(typeof python === 'string' ? [] : [{ name: python.name, visit: visitPython(place, python.python), ...both }]),
+    { name: `mcp-remote ${PACKAGES['mcp-remote']}`, visit: visitRemote(place, node, remote, 'legacy'), showsProgress: true, isRefused: false, resumes: true },
+    { name: `mcp-remote ${PACKAGES['mcp-remote']} of 2026-07-28`, visit: visitRemote(place, node, remote, 'auto'), transports: ['Streamable HTTP'], showsProgress: true, isRefused: false, cannotReadAll: 'it hands on an output schema that is an array, which clients of sessions refuse' },
+    ...pythons,
     { name: 'curl', visit: visitCurl(place), ...both }
   ]
   const rows = clients.flatMap(client => rowsOf(client, examples)).filter(({ name }) => name.includes(filter))

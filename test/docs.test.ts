@@ -78,6 +78,16 @@ t.test('the Python of docs/clients.md is test/clients/visit.py, which scripts/cl
   t.equal(block?.code, read('test/clients/visit.py'))
 })
 
+t.test('docs/clients.md names the versions that scripts/clients.ts runs', async t => {
+  const [, table = ''] = /^const PACKAGES = \{(.+)\}/m.exec(read('scripts/clients.ts')) ?? []
+  const pinned = [...table.matchAll(/'([^']+)': '([\d.]+)'/g)]
+  t.equal(pinned.length, 2)
+  for (const [, name = '', version = ''] of pinned) {
+    const named = new Set(Array.from(read('docs/clients.md').matchAll(new RegExp(`${name}@([\\d.]+)`, 'g')), ([, found]) => found))
+    t.strictSame([...named], [version], name)
+  }
+})
+
 t.test('every link leads somewhere', async t => {
   for (const page of pages) {
     for (const [, target = ''] of read(page).matchAll(/\]\(([^)\s]+)\)/g)) {

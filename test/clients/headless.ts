@@ -105,14 +105,14 @@ export function visit2 (mode: 'auto' | 'legacy'): Visit {
 }
 
 /** `mcp-remote`, driven over its stdin and stdout as a host does. */
-export function visitRemote (place: Place, node: string, main: string): Visit {
+export function visitRemote (place: Place, node: string, main: string, protocol: 'legacy' | 'auto'): Visit {
   return async ({ transport, endpoint, token, tool, args }) => {
     const auth = token === '' ? [] : ['--header', 'Authorization:${AUTH_HEADER}'] // eslint-disable-line no-template-curly-in-string -- it fills this in itself
     const way = transport === 'HTTP+SSE' ? 'sse-only' : 'http-only'
     const client = new Client2(INFO, { versionNegotiation: { mode: 'legacy' } })
     const bridge = new StdioClientTransport({
       command: node,
-      args: [main, endpoint, '--transport', way, ...auth],
+      args: [main, endpoint, '--transport', way, '--protocol', protocol, ...auth],
       env: environment(place, { AUTH_HEADER: `Bearer ${token}` }),
       stderr: 'ignore'
     })
@@ -135,9 +135,10 @@ export function visitInspector (place: Place, node: string, main: string, era: '
 }
 
 /** The Python SDK: test/clients/visit.py. */
-export function visitPython (place: Place, python: string): Visit {
+export function visitPython (place: Place, python: string, mode: 'auto' | 'legacy'): Visit {
   return async ({ endpoint, token, tool, args }) => {
-    const output = await run(place, python, [join(import.meta.dirname, 'visit.py'), endpoint, tool, JSON.stringify(args)], { MCP_TOKEN: token })
+    const program = join(import.meta.dirname, 'visit.py')
+    const output = await run(place, python, [program, endpoint, tool, JSON.stringify(args), mode], { MCP_TOKEN: token })
     const lines = (word: string) => [...output.matchAll(new RegExp(`^${word} (.+)$`, 'gm'))].map(([, json = '']) => JSON.parse(json))
     return { tools: lines('tools')[0], told: lines('progress'), text: lines('result')[0] }
   }
