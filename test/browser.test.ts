@@ -59,6 +59,9 @@ const output = (page: Page) => page.locator('output').first().innerText()
 const bar = (page: Page) => page.evaluate("[document.querySelector('progress').value, document.querySelector('progress').max]")
 const expected = (from: number) => Array.from({ length: from }, (_, index) => `${from - index}… `).join('') + 'zero'
 
+/** Every draw of the page is one half. */
+const halve = (page: Page) => page.addInitScript('Math.random = () => 0.5')
+
 async function callTool (page: Page, from: number): Promise<void> {
   await page.fill('input[name=from]', String(from))
   await page.click('#form button')
@@ -168,20 +171,74 @@ t.test('the browser example in Chromium', inChromium, async t => {
     await state(page, 'done')
   })
 
-  await t.test('no ticket is to be had for a while: the page asks again, later each time', async t => {
+  await t.test('no ticket is to be had for a while: the page asks again, later each time, and not before the server says', async t => {
     const { url } = await startExample(t)
     const page = await blankPage(t, browser)
+    await halve(page)
     const times: number[] = []
     await page.route('**/sse/ticket', async route => {
       times.push(performance.now())
-      await route.fulfill({ status: 503 })
+      await route.fulfill({ status: 503, headers: times.length === 3 ? { 'retry-after': '2' } : {} })
     }, { times: 3 })
+    page.on('request', request => { if (request.url().endsWith('/sse/ticket') && times.length === 3) times.push(performance.now()) })
     await page.goto(`${url}/#token=${TOKEN}`)
     await connected(page)
-    const [first = 0, second = 0, third = 0] = times
-    // A wait is between half and whole of 1 and 2 seconds.
+    const [first = 0, second = 0, third = 0, fourth = 0] = times
+    // Half of 1, 2 and 4 seconds; with the third comes a wait of 2 seconds before that.
     t.ok(second - first >= 490, `${second - first}`)
     t.ok(third - second >= 990, `${third - second}`)
+    t.ok(fourth - third >= 3_990, `${fourth - third}`)
+  })
+
+  await t.test('a launch whose session was lost is asked for again by itself, and happens once', async t => {
+    const proxy = await startProxy(t, await startExample(t))
+    const page = await openPage(t, browser, proxy.url)
+    const sessions = watchSessions(page)
+    await page.route(/\/sse\?ticket=/, route => route.fulfill({ status: 502 }), { times: 1 })
+    await page.click('#launch')
+    await heard(page, 'on the pad')
+    proxy.cut()
+    await state(page, 'done')
+    t.equal(await output(page), 'on the pad… launch number 1')
+    t.equal(sessions().length, 2, 'in a fresh session')
+    await page.click('#launch')
+    await page.waitForSelector('li:first-child[data-state=done]')
+    t.equal(await output(page), 'on the pad… launch number 2')
+  })
+
+  await t.test('a launch that was received, though its POST broke, is asked for again and happens once', async t => {
+    const { url } = await startExample(t)
+    const page = await openPage(t, browser, url)
+    const keys: string[] = []
+    page.on('request', request => {
+      const { method, params } = JSON.parse(request.postData() ?? '{}')
+      if (method === 'tools/call') keys.push(params.arguments.key)
+    })
+    await page.route(/\/messages\?/, async route => {
+      await route.fetch()
+      await route.abort('connectionreset')
+    }, { times: 1 })
+    await page.click('#launch')
+    await state(page, 'done')
+    t.equal(await output(page), 'on the pad… launch number 1')
+    t.equal(keys.length, 2)
+    t.equal(new Set(keys).size, 1, 'with the same key')
+    await page.click('#launch')
+    await page.waitForSelector('li:first-child[data-state=done]')
+    t.equal(await output(page), 'on the pad… launch number 2')
+  })
+
+  await t.test('a call that is refused for now is sent again, with or without a key, when the server says', async t => {
+    const { url } = await startExample(t)
+    const page = await openPage(t, browser, url)
+    const times: number[] = []
+    page.on('request', request => { if (request.url().includes('/messages?')) times.push(performance.now()) })
+    await page.route(/\/messages\?/, route => route.fulfill({ status: 429, headers: { 'retry-after': '1' } }), { times: 1 })
+    await callTool(page, 1)
+    await state(page, 'done')
+    t.equal(await output(page), expected(1))
+    const [first = 0, second = 0] = times
+    t.ok(second - first >= 990, `${second - first}`)
   })
 
   await t.test('no URL, no log line and nothing that is kept but the tab shows the token', async t => {

@@ -23,7 +23,7 @@ interface ChildOptions {
 }
 
 /** Starts a program that prints `http://127.0.0.1:<port>` when it listens. `PORT` is 0 unless given. */
-export async function startChild (t: Test, file: string, { args = [], port = 0, env: more = {} }: ChildOptions = {}): Promise<Child> {
+export async function startChild (t: Pick<Test, 'teardown'>, file: string, { args = [], port = 0, env: more = {} }: ChildOptions = {}): Promise<Child> {
   // `env -i`: tap adds its coverage to every child, and would count what tsx made of the sources as if it were its own.
   const env = Object.entries({ PATH: process.env.PATH, HOME: process.env.HOME, PORT: port, ...more }).map(([name, value]) => `${name}=${value}`)
   const program = [process.execPath, '--import', 'tsx', '--conditions=fastify-mcp-sse/source', file, ...args]

@@ -73,6 +73,21 @@ t.test('the README is short, and its server is examples/hello.ts', async t => {
   t.equal(snippetsOf('README.md', read('README.md')).find(isProgram)?.code, read('examples/hello.ts'))
 })
 
+t.test('the Python of docs/clients.md is test/clients/visit.py, which scripts/clients.ts runs', async t => {
+  const [block] = snippetsOf('docs/clients.md', read('docs/clients.md')).filter(({ language }) => language === 'python')
+  t.equal(block?.code, read('test/clients/visit.py'))
+})
+
+t.test('docs/clients.md names the versions that scripts/clients.ts runs', async t => {
+  const [, table = ''] = /^const PACKAGES = \{(.+)\}/m.exec(read('scripts/clients.ts')) ?? []
+  const pinned = [...table.matchAll(/'([^']+)': '([\d.]+)'/g)]
+  t.equal(pinned.length, 2)
+  for (const [, name = '', version = ''] of pinned) {
+    const named = new Set(Array.from(read('docs/clients.md').matchAll(new RegExp(`${name}@([\\d.]+)`, 'g')), ([, found]) => found))
+    t.strictSame([...named], [version], name)
+  }
+})
+
 t.test('every link leads somewhere', async t => {
   for (const page of pages) {
     for (const [, target = ''] of read(page).matchAll(/\]\(([^)\s]+)\)/g)) {

@@ -11,6 +11,7 @@ import {
   CreateMessageRequestSchema, ElicitRequestSchema, ListRootsRequestSchema, ResourceUpdatedNotificationSchema, ToolListChangedNotificationSchema
 } from '@modelcontextprotocol/sdk/types.js'
 import t, { type Test } from 'tap'
+import { Receipts } from '../examples/browser/receipts.ts'
 import { type Child, root, startChild } from './child.ts'
 import { Client as RawClient, EventStream, send, SseClient, until, within } from './client.ts'
 import { startRedis, withRedis } from './redis-server.ts'
@@ -321,6 +322,35 @@ t.test('the server of the browser example streams, and serves its page', async t
   const { told, result } = call(client, 'countdown', { from: 3, pause: 200 })
   t.equal(textOf(await within(result, 'the end of the countdown')), '3… 2… 1… zero')
   t.match(told.filter(({ total }) => total !== undefined), [{ progress: 1, total: 3 }, { progress: 2 }, { progress: 3 }])
+
+  t.match((await client.listTools()).tools.find(({ name }) => name === 'launch'), { annotations: { idempotentHint: true } })
+  const launch = async (key: string, pause: number): Promise<CallToolResult> => await call(client, 'launch', { key, pause }).result
+  const [one, other] = ['6f0a4f5c-6d5e-4d0b-9d0b-0e6f2a1d9c01', '6f0a4f5c-6d5e-4d0b-9d0b-0e6f2a1d9c02']
+  t.equal(textOf(await launch(one, 10)), 'on the pad… launch number 1')
+  t.equal(textOf(await launch(one, 10)), 'on the pad… launch number 1')
+  t.match(await launch(one, 20), { isError: true })
+  t.equal(textOf(await launch(other, 10)), 'on the pad… launch number 2')
+})
+
+t.test('launches happen once for a principal and a key', async t => {
+  const receipts = new Receipts(2)
+  let count = 0
+  const act = async (): Promise<string> => `number ${++count}`
+
+  t.equal(await receipts.once('ada', 'a', { pause: 1 }, act), 'number 1')
+  t.equal(await receipts.once('ada', 'a', { pause: 1 }, act), 'number 1', 'a repeat does nothing')
+  t.equal(await receipts.once('bob', 'a', { pause: 1 }, act), 'number 2', 'the key of somebody else is another')
+  await t.rejects(receipts.once('ada', 'a', { pause: 2 }, act), { message: 'This key was used with other arguments' })
+
+  const ended = (error?: Error) => new Promise<string>((resolve, reject) => setImmediate(() => error === undefined ? resolve('one') : reject(error)))
+  const both = [receipts.once('ada', 'b', {}, () => ended()), receipts.once('ada', 'b', {}, act)]
+  t.strictSame(await Promise.all(both), ['one', 'one'], 'a repeat waits for the first')
+  t.equal(await receipts.once('ada', 'a', { pause: 1 }, act), 'number 3', 'the oldest was forgotten')
+
+  const failing = receipts.once('ada', 'c', {}, () => ended(new Error('the client is gone')))
+  const waiting = receipts.once('ada', 'c', {}, act)
+  await t.rejects(failing, { message: 'the client is gone' })
+  t.equal(await waiting, 'number 4', 'what failed was not done')
 })
 
 /** What somebody does with the notebook, in one shape for both official clients. */

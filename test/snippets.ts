@@ -16,19 +16,24 @@
 //   <!-- reply of: GET /path -->  the JSON that the app answers
 //   <!-- goes on: … -->           what the curl that is still open printed since
 //   <!-- cancelled: tool {…} -->  without a block: the call ends when it is cancelled
+//   <!-- example: file -->        the command that starts an example: it runs, and the page's commands lead to it
+//   <!-- leads to: file -->       the configuration of a client that cannot be run here: JSON or commands. What stands in it leads an official
+//                                 client to the running example, and a token in it lets it in
+//   <!-- beside: file -->         a fragment that imports this file, as if it were in its folder
 //   <!-- not run: reason -->      anything else
 import { type ChildProcess, spawn } from 'node:child_process'
 import { writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { format, isDeepStrictEqual } from 'node:util'
+import { Client as OfficialClient, SSEClientTransport, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import Fastify, { type FastifyInstance } from 'fastify'
 import mcp, { McpError, ToolError } from 'fastify-mcp-sse'
 import type { Test } from 'tap'
 import ts from 'typescript'
 import { setTimeout } from 'node:timers/promises'
 import { z } from 'zod'
-import { startChild } from './child.ts'
+import { root, startChild } from './child.ts'
 import { ACCEPT, Client, type RpcMessage, send, until, within } from './client.ts'
 import { type RedisServer, startRedis } from './redis-server.ts'
 
@@ -67,8 +72,15 @@ const PROVIDED_IMPORTS: Record<keyof typeof PROVIDED, string> = {
 /** A fragment as a module of its own, as the type checker reads it. */
 export function moduleOf (snippet: Snippet): string {
   if (isProgram(snippet)) return snippet.code
+  const code = importing(snippet, path => `../${path}`)
   const imports = Object.entries(PROVIDED_IMPORTS).filter(([name]) => !new RegExp(`import .*\\b${name}\\b.* from`).test(snippet.code))
-  return `${imports.map(([, line]) => line).join('\n')}\ndeclare const app: import('fastify').FastifyInstance\n${snippet.code}\nexport {}\n`
+  return `${imports.map(([, line]) => line).join('\n')}\ndeclare const app: import('fastify').FastifyInstance\n${code}\nexport {}\n`
+}
+
+/** The code of a snippet, with the file that it is said to be beside where that is. */
+function importing ({ note, code }: Snippet, locate: (path: string) => string): string {
+  const [, path] = /^beside: (.+)$/.exec(note) ?? []
+  return path === undefined ? code : code.replace(`'./${basename(path)}'`, `'${locate(path)}'`)
 }
 
 /** Comments that only the clock sends are no part of a page. */
@@ -145,6 +157,8 @@ export class Page {
   #app: FastifyInstance | undefined
   #redis: Promise<RedisServer> | undefined
   #url: string | undefined
+  /** The example that runs at it. */
+  #running: string | undefined
   #printed: (expected: string) => string | Promise<string> = () => ''
   #count = 0
 
@@ -167,11 +181,13 @@ export class Page {
       case 'reply of': return differentJson(code, (await (await this.#ready()).inject({ method: 'GET', url: rest.replace('GET ', '') })).json())
       case 'goes on': return differentText(code, await this.#open().read(code))
       case 'cancelled': return await this.#cancel(rest)
+      case 'example': return await this.#example(code, rest)
+      case 'leads to': return await this.#lead(code, rest)
     }
     if (language === 'sh') return await this.#shell(code)
     if (language === 'text') return differentText(code, await this.#printed(code))
     if (!isCode(snippet)) throw new Error('nothing says how this block is run')
-    return isProgram(snippet) ? await this.#program(code) : await this.#fragment(code)
+    return isProgram(snippet) ? await this.#program(code) : await this.#fragment(importing(snippet, path => pathToFileURL(join(root, path)).href))
   }
 
   /** Whether every app of the page could start. */
@@ -183,6 +199,28 @@ export class Page {
     const file = join(this.#folder, `program${++this.#count}.${code.includes(' = require(') ? 'cjs' : 'mjs'}`)
     await writeFile(file, code)
     this.#url = (await startChild(this.#t, file)).url
+  }
+
+  async #example (command: string, file: string): Promise<undefined> {
+    if (!command.includes(file)) throw new Error(`it does not start ${file}`)
+    this.#url = (await startChild(this.#t, file)).url
+    this.#running = file
+  }
+
+  /** Follows every URL of a configuration, with its token and, where it has one, without. */
+  async #lead (code: string, file: string): Promise<undefined> {
+    if (file !== this.#running || this.#url === undefined) throw new Error(`${file} does not run`)
+    if (code.startsWith('{')) JSON.parse(code)
+    const urls = code.match(/http:\/\/localhost:3000\/[\w/-]*/g) ?? []
+    // However a client writes it, a variable is the page's token.
+    const [, token] = /Bearer ([^"'\s]+)/.exec(code.replace(/\$\{?[\w:-]*(?:TOKEN|token)\}?/g, this.#env.MCP_TOKEN ?? '')) ?? []
+    if (urls.length === 0) throw new Error('it leads nowhere')
+    for (const url of urls) {
+      const target = url.replace('http://localhost:3000', this.#url)
+      await visit(target, token)
+      const isOpen = token === undefined || await visit(target, undefined).then(() => true, () => false)
+      if (token !== undefined && isOpen) throw new Error(`${url} takes no notice of the token`)
+    }
   }
 
   async #fragment (code: string): Promise<undefined> {
@@ -282,6 +320,18 @@ export class Page {
     await until(() => app.mcp.stats().calls === 1, 'the call')
     await client.cancel(1)
     if ((await answer).messages.length > 0 || app.mcp.stats().calls > 0) throw new Error('the call was not cancelled')
+  }
+}
+
+/** Connects as a client does that was given this URL and token. */
+async function visit (url: string, token: string | undefined): Promise<void> {
+  const Way = url.endsWith('/sse') ? SSEClientTransport : StreamableHTTPClientTransport
+  const client = new OfficialClient({ name: 'page', version: '1.0.0' })
+  try {
+    await client.connect(new Way(new URL(url), { requestInit: { headers: { ...(token !== undefined && { authorization: `Bearer ${token}` }) } } }))
+    if ((await client.listTools()).tools.length === 0) throw new Error(`${url} has no tools`)
+  } finally {
+    await client.close()
   }
 }
 

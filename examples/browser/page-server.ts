@@ -1,5 +1,5 @@
 // A page that watches a tool over a native EventSource, behind a token: open the link that this prints.
-// Set MCP_TOKEN, kill this server and start it again: the page carries on.
+// Set MCP_TOKEN, kill this server and start it again: the page carries on. A launch happens once, however often it is asked for.
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
@@ -8,6 +8,7 @@ import closeWithGrace from 'close-with-grace'
 import Fastify from 'fastify'
 import mcp from 'fastify-mcp-sse'
 import { z } from 'zod'
+import { Receipts } from './receipts.ts'
 
 const token = process.env.MCP_TOKEN ?? randomBytes(24).toString('base64url')
 
@@ -28,6 +29,24 @@ app.mcp.tool('countdown', {
     await setTimeout(pause, undefined, { signal })
   }
   yield 'zero'
+})
+
+const launches = new Receipts()
+let launched = 0
+
+app.mcp.tool('launch', {
+  description: 'Launches a rocket. Called again with the same key it says what the first call did, and launches none.',
+  input: z.object({
+    key: z.uuid().describe('A new one for each launch, the same one for each repeat of it'),
+    pause: z.int().min(0).max(10_000).default(1_000).describe('Milliseconds until it flies')
+  }),
+  annotations: { destructiveHint: false, idempotentHint: true }
+}, async function * ({ key, pause }, { principal, signal }) {
+  yield 'on the pad… '
+  yield await launches.once(principal?.id ?? '', key, { pause }, async () => {
+    await setTimeout(pause, undefined, { signal })
+    return `launch number ${++launched}`
+  })
 })
 
 const url = await app.listen({ host: '127.0.0.1', port: Number(process.env.PORT ?? 3000) })
