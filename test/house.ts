@@ -23,6 +23,9 @@ const arrows: Record<string, string[]> = {
   testing: ['store'],
   introspection: ['identity'],
   identity: [],
+  // The command line, which knows the server from outside alone.
+  command: ['doctor'],
+  doctor: [],
   errors: ['catalogue'],
   catalogue: []
 }
