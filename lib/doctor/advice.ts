@@ -43,7 +43,7 @@ export const advice = {
   'stream-accel-header': 'send `X-Accel-Buffering: no` with streams, or see that no proxy strips it before the one that it is for',
   'stream-cache-header': 'send `Cache-Control: no-cache, no-transform` with streams, or a proxy may compress or keep them',
   'chunks-held': 'turn buffering off (nginx: `proxy_buffering off; gzip off;`); if the tool gives all at once, name one that does not with --tool',
-  'endpoint-missing': 'send the event `endpoint` first',
+  'endpoint-missing': 'send the event `endpoint` first; a proxy may hold it back (nginx: `proxy_buffering off;`)',
   'endpoint-origin': 'let the endpoint be on the origin of the stream: clients refuse another',
   'endpoint-unreachable': 'route the path of the endpoint to the app; give a prefix to the plugin (`prefix: \'/api\'`) instead of rewriting it away in the proxy',
   'idle-cut': 'raise the idle time-out (nginx: `proxy_read_timeout 75s;`, ALB: `idle_timeout.timeout_seconds=75`), or lower `streams.keepAlive` below it',

@@ -4,6 +4,9 @@ import type { IdleStream, Patient } from './patient.ts'
 import { failRefused } from './refusals.ts'
 import { failStream } from './streamed.ts'
 
+// A comment that opens the stream keeps nothing alive.
+const GREETING_MS = 50
+
 /** Holds every kind of stream open that the server offers, all at once, and looks whether somebody cuts it. */
 export async function examineIdle (chart: Chart, patient: Patient): Promise<void> {
   if (patient.order.idle === 0) return chart.skip('--idle 0')
@@ -27,15 +30,16 @@ async function hold (chart: Chart, patient: Patient, { name, key, open, resume }
   const { ended, comments, lastId } = reader
   if (patient.isDone) return
   stream.close()
-  const period = periodOf(comments.filter(at => at > from))
+  const kept = comments.filter(at => at > from + GREETING_MS)
+  const period = periodOf(kept)
   if (period !== undefined) chart.measure(`${key}CommentMs`, period)
   if (ended === undefined) {
     chart.note(`${name}: open for ${idle} s`)
-    if (comments.length === 0) chart.warn('idle-silent', `${name}: no comment kept it alive in ${idle} s`)
+    if (kept.length === 0) chart.warn('idle-silent', `${name}: no comment kept it alive in ${idle} s`)
     return
   }
   const lasted = ((ended.at - from) / 1_000).toFixed(1)
-  chart.fail('idle-cut', `${name}: cut after ${lasted} s, by ${ended.kind === 'clean' ? 'a clean end' : 'a reset'}, with ${comments.length} comments before`)
+  chart.fail('idle-cut', `${name}: cut after ${lasted} s, by ${ended.kind === 'clean' ? 'a clean end' : 'a reset'}, with ${kept.length} comments before`)
   if (resume === undefined || lastId === undefined) return
   const again = await resume(lastId)
   const isBack = !isSilence(again) && again.status === 200 && again.isStream

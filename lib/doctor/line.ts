@@ -42,7 +42,9 @@ async function readFrom (reader: EventReader, first: number, exchange: Exchange,
   return { exchange, answer: found && readRpc(found.data), text: '', heard, answeredAt: found?.at ?? performance.now() }
 }
 
-const longest = (patient: Patient): number => Math.max(patient.order.timeout, 30_000)
+// Tools may take their time.
+const CALL_MS = 30_000
+const patience = ({ order }: Patient, method: string): number => method === 'tools/call' ? Math.max(order.timeout, CALL_MS) : order.timeout
 
 /** Each request on a POST of its own, which answers it. */
 export class PostLine implements Line {
@@ -62,8 +64,9 @@ export class PostLine implements Line {
     const { _meta, ...rest } = params
     const meta = { ...this.#meta, ...Object(_meta) }
     const full = Object.keys(meta).length > 0 ? { ...rest, _meta: meta } : rest
-    const answer = await this.#patient.ask({ headers: this.#headersOf(method, params), message: { jsonrpc: '2.0', id, method, params: full } })
-    return isSilence(answer) ? answer : readTold(answer, id, method === 'tools/call' ? longest(this.#patient) : this.#patient.order.timeout)
+    const timeout = patience(this.#patient, method)
+    const answer = await this.#patient.ask({ headers: this.#headersOf(method, params), message: { jsonrpc: '2.0', id, method, params: full }, timeout })
+    return isSilence(answer) ? answer : readTold(answer, id, timeout)
   }
 }
 
@@ -85,10 +88,10 @@ export class SseLine implements Line {
     const first = this.#reader.events.length
     const posted = await this.#patient.ask({ url: this.#endpoint, message: { jsonrpc: '2.0', id, method, params } })
     if (isSilence(posted)) return posted
-    const { timeout } = this.#patient.order
+    const timeout = patience(this.#patient, method)
     // A stream whose POST was refused says nothing to it.
     if (posted.status >= 400) return readTold(posted, id, timeout)
     posted.close()
-    return readFrom(this.#reader, first, posted, id, method === 'tools/call' ? longest(this.#patient) : timeout)
+    return readFrom(this.#reader, first, posted, id, timeout)
   }
 }

@@ -12,6 +12,8 @@ export interface Visit {
   readonly message?: object
   /** Without token and Authorization. */
   readonly isAnonymous?: boolean
+  /** Milliseconds until the head; that of the order unless given. */
+  readonly timeout?: number
 }
 
 /** A stream that may be held open for long. */
@@ -56,7 +58,7 @@ export class Patient {
 
   async ask (visit: Visit): Promise<Exchange | Silence> {
     if (this.isDone) return { silence: 'DONE', words: 'nothing more is asked' }
-    const answer = await this.#send(visit, this.order.timeout, this.signal)
+    const answer = await this.#send(visit, visit.timeout ?? this.order.timeout, this.signal)
     if (isSilence(answer)) return answer
     this.#open.add(answer)
     if (answer.status === 429) this.limited = answer.header('retry-after') || 'later'

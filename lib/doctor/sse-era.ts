@@ -22,7 +22,7 @@ export async function examineSse (chart: Chart, patient: Patient): Promise<void>
   for (const place of places) {
     const stream = await openStream(patient, place)
     if (isSilence(stream)) return failStream(chart, `GET ${place.pathname}`, stream)
-    if (stream.status === 200 && stream.isStream && await examineStream(chart, patient, place, stream, places.at(-1) === place)) return
+    if (stream.status === 200 && stream.isStream && await examineStream(chart, patient, place, stream, sse !== undefined || place === beside)) return
     seen ||= `GET ${place.pathname} was answered ${stream.status}`
     if (stream.status >= 300 && !UNAVAILABLE.has(stream.status)) return failRefused(chart, `GET ${place.pathname}`, stream, await stream.text(patient.order.timeout))
     stream.close()
@@ -34,13 +34,13 @@ export async function examineSse (chart: Chart, patient: Patient): Promise<void>
 const openStream = (patient: Patient, url: URL, lastId?: string): Promise<Exchange | Silence> =>
   patient.ask({ method: 'GET', url, headers: { accept: 'text/event-stream', ...(lastId !== undefined && { 'last-event-id': lastId }) } })
 
-/** Whether it is a stream of this transport at all. */
-async function examineStream (chart: Chart, patient: Patient, place: URL, stream: Exchange, isLast: boolean): Promise<boolean> {
+/** `isSure`: that it should be one of this transport. Whether it is. */
+async function examineStream (chart: Chart, patient: Patient, place: URL, stream: Exchange, isSure: boolean): Promise<boolean> {
   const reader = stream.reader()
   const first = await reader.find(({ event }) => event === 'endpoint', patient.order.timeout)
   if (first === undefined) {
-    if (isLast) chart.fail('endpoint-missing', `GET ${place.pathname} is a stream, and no event \`endpoint\` came within ${patient.order.timeout / 1_000} s`)
-    return isLast
+    if (isSure) chart.fail('endpoint-missing', `GET ${place.pathname} is a stream, and no event \`endpoint\` came within ${patient.order.timeout / 1_000} s`)
+    return isSure
   }
   patient.sse = place
   chart.measure('headMs', stream.headMs)
