@@ -187,13 +187,13 @@ t.test('compressed streams, and streams without the headers that keep proxies of
 
 t.test('who cuts idle streams is found, with how they end and whether they resume', async t => {
   const { url } = await startPatient(t)
-  const clean = await startMeddler(t, url, { cuts: 200, howCut: 'end' })
+  const clean = await startMeddler(t, url, { cuts: 1_000, howCut: 'end' })
   const { code, probes } = await examine(`${clean}/mcp`, '--idle', '5', '--only', '2025-11-25,idle')
   const { findings = [], notes = [] } = probes.at(-1) ?? {}
   t.equal(code, 1)
-  t.match(findings, [{ id: 'idle-cut', said: /^GET stream: cut after 0\.\d s, by a clean end, with 0 comments before$/ }])
+  t.match(findings, [{ id: 'idle-cut', said: /^GET stream: cut after 1\.\d s, by a clean end, with 0 comments before$/ }])
   t.match(notes, ['GET stream: comes back with Last-Event-ID'])
-  const reset = await startMeddler(t, url, { cuts: 200, howCut: 'reset', answers: ({ headers }) => headers['last-event-id'] === undefined ? undefined : { status: 502 } })
+  const reset = await startMeddler(t, url, { cuts: 1_000, howCut: 'reset', answers: ({ headers }) => headers['last-event-id'] === undefined ? undefined : { status: 502 } })
   const broken = (await examine(`${reset}/mcp`, '--idle', '5', '--only', '2024-11-05,idle')).probes.at(-1)
   t.match(broken?.findings, [{ id: 'idle-cut', said: /by a reset/ }, { id: 'resume-failed', said: /502/ }])
 })

@@ -85,8 +85,9 @@ export class Patient {
   owe (parting: Visit): () => Promise<Exchange | Silence> {
     this.#partings.push(parting)
     return async () => {
-      this.#partings.splice(this.#partings.indexOf(parting), 1)
-      return this.ask(parting)
+      const answer = await this.ask(parting)
+      if (!isSilence(answer)) this.#partings.splice(this.#partings.indexOf(parting), 1)
+      return answer
     }
   }
 
