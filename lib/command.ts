@@ -42,7 +42,7 @@ async function main (): Promise<void> {
   process.exitCode = await run(process.argv.slice(2), {
     env: process.env,
     signal: interrupt.signal,
-    hasColours: process.stdout.isTTY && process.env.NO_COLOR === undefined,
+    hasColours: [process.stdout.isTTY, process.env.NO_COLOR === undefined].every(Boolean),
     out: text => { process.stdout.write(text) },
     err: text => { process.stderr.write(text) }
   })

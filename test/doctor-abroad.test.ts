@@ -127,6 +127,24 @@ t.test('a server of something else is no MCP server', async t => {
   t.notMatch(json.out, '\u001b')
 })
 
+t.test('what a server says is shortened and made harmless', async t => {
+  const rude = await startImpostor(t, () => ({ status: 403, json: { jsonrpc: '2.0', id: 0, error: { code: -1, message: `\u202e${'no '.repeat(200)}` } } }))
+  const text = await consult(['doctor', rude, '--idle', '0'])
+  t.match(text.out, /refused: initialize was answered 403, \\u202eno no .+…$/m)
+  const { out } = await consult(['doctor', rude, '--idle', '0', '--json'])
+  t.notMatch(out, '\u202e')
+  t.match(JSON.parse(out).probes[1].findings, [{ said: /\u202eno .+\(-1\)$/ }])
+})
+
+t.test('a server of 2026-07-28 alone, one that refuses the first request, and one that wants a token at its root', async t => {
+  const modern = await startImpostor(t, () => ({ status: 400, json: { jsonrpc: '2.0', id: 0, error: { code: -32022, message: 'served: 2026-07-28' } } }))
+  t.match((await examine(modern, '--only', '2025-11-25')).verdicts, { '2025-11-25': 'skipped' })
+  const tired = await startImpostor(t, () => ({ status: 429 }))
+  t.match(await examine(tired), { code: 0, found: { reach: ['rate-limited'] }, verdicts: { admission: 'skipped' } })
+  const guarded = await startImpostor(t, () => ({ status: 401, headers: { 'www-authenticate': 'Bearer' } }))
+  t.match(await examine(guarded), { code: 0, found: { admission: ['challenge-metadata'] } })
+})
+
 const initialized = (message: any, more: object = {}): Reply => ({
   headers: { 'mcp-session-id': 'known' },
   json: { jsonrpc: '2.0', id: message.id, result: { protocolVersion: '2025-11-25', capabilities: {}, serverInfo: { name: 'i', version: '1' }, ...more } }
@@ -170,6 +188,8 @@ t.test('each wrong answer of a session is told', async t => {
   t.match(await of((_request, message) => message?.method === 'initialize' ? initialized(message, { protocolVersion: '2025-06-18' }) : undefined), only('revision-other'))
   t.match(await of((_request, message) => message?.method === 'initialize' ? { ...initialized(message), headers: { 'mcp-session-id': 'a b' } } : undefined), only('session-id-form'))
   t.match(await of((_request, message) => message?.method === 'initialize' ? { json: { jsonrpc: '2.0', id: 0, error: { code: 1, message: 'no' } } } : undefined), only('initialize-failed'))
+  const tools = [{ name: 'a', annotations: { readOnlyHint: true }, inputSchema: { required: ['x'] } }, { name: 'b', annotations: { readOnlyHint: true }, inputSchema: { required: [] } }]
+  t.match(await of((_request, message) => message?.method === 'tools/list' ? resultTo(message, { tools }) : message?.method === 'tools/call' && message.params.name === 'b' ? { status: 200 } : undefined), only('request-failed'))
   t.match(await of((_request, message) => message?.method === 'tools/call' ? { status: 200 } : undefined, '--tool', 'x'), only('request-failed'))
 })
 

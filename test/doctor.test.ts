@@ -1,6 +1,6 @@
 // The doctor at our own server: in health, with auth, on several nodes, and behind proxies that do it no good.
 import { once } from 'node:events'
-import { createServer } from 'node:http'
+import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
@@ -35,6 +35,8 @@ t.test('people get aligned lines, on a terminal in colours', async t => {
   t.match(out, /^✓ Streamable HTTP 2026-07-28 {2}ok {7}discover \d+ ms, chunks 4, first chunk \d+ ms, longest gap \d+ ms$/m)
   t.match(out, /^- A page in a browser {9}skipped {2}--origin names the origin of the page$/m)
   t.match(out, /^7 ok, 0 warned, 0 failed, 2 skipped$/m)
+  const noted = await consult(['doctor', `${url}/mcp`, '--only', '2024-11-05'])
+  t.match(noted.out, /^ {4}no tool was called/m)
   const coloured = await consult(['doctor', `${url}/nothing?key=secret`, '--only', '2026-07-28'], { hasColours: true })
   t.match(coloured.out, '\u001b[90m-\u001b[0m')
   t.notMatch(coloured.out, 'secret')
@@ -129,6 +131,10 @@ t.test('a page that is not listed is told so, and headers that a proxy drops are
   t.strictSame(await pageOf(url, 'https://other.example'), ['cors-refused'])
   const behind = async (drops: string[], sets?: Record<string, string>) => await pageOf(await startMeddler(t, url, { drops, sets }))
   t.strictSame(await behind(['access-control-allow-origin']), ['cors-origin'])
+  t.strictSame(await behind([], { 'access-control-allow-origin': 'https://other.example' }), ['cors-origin'])
+  const isPage = ({ method, headers }: IncomingMessage) => method === 'POST' && headers.origin === ORIGIN
+  t.strictSame(await pageOf(await startMeddler(t, url, { breaks: isPage })), ['no-answer'])
+  t.strictSame(await pageOf(await startMeddler(t, url, { answers: request => isPage(request) ? { status: 200 } : undefined })), ['cors-origin'])
   t.strictSame(await behind(['vary']), ['cors-vary'])
   t.strictSame(await behind(['access-control-allow-headers']), ['cors-headers'])
   t.strictSame(await behind([], { 'access-control-allow-headers': '*' }), ['cors-headers'])
@@ -196,6 +202,10 @@ t.test('who cuts idle streams is found, with how they end and whether they resum
   const reset = await startMeddler(t, url, { cuts: 1_000, howCut: 'reset', answers: ({ headers }) => headers['last-event-id'] === undefined ? undefined : { status: 502 } })
   const broken = (await examine(`${reset}/mcp`, '--idle', '5', '--only', '2024-11-05,idle')).probes.at(-1)
   t.match(broken?.findings, [{ id: 'idle-cut', said: /by a reset/ }, { id: 'resume-failed', said: /502/ }])
+  const gone = await startMeddler(t, url, { cuts: 1_000, breaks: ({ headers }) => headers['last-event-id'] !== undefined })
+  const lost = (await examine(`${gone}/mcp`, '--idle', '5', '--only', '2025-11-25,2026-07-28,idle')).probes.at(-1)
+  t.match(lost?.findings, [{ id: 'idle-cut' }, { id: 'resume-failed', said: /the connection was reset/ }, { id: 'idle-cut', said: /^subscriptions/ }])
+  t.match((await examine(`${url}/mcp`, '--idle', '1', '--only', 'idle')).probes.at(-1), { reason: 'there is no stream to hold open' })
 })
 
 t.test('a prefix that a proxy takes away leaves the endpoint out of reach only when the app is not told', async t => {
@@ -211,6 +221,14 @@ t.test('a rate limit stops the visit politely', async t => {
   const { code, found, verdicts } = await examine(`${url}/mcp`)
   t.strictSame([code, found], [0, { '2025-11-25': ['rate-limited'] }])
   t.match(verdicts, { '2025-06-18': 'skipped', idle: 'skipped' })
+})
+
+t.test('requests of HTTP+SSE that break are told', async t => {
+  const { url } = await startPatient(t)
+  for (const said of ['notifications/doctor', 'initialize', 'ping', 'doctor/unknown']) {
+    const breaking = await startMeddler(t, url, { breaks: ({ url }, body) => url?.startsWith('/messages') === true && body.includes(`"method":"${said}"`) })
+    t.match((await examine(`${breaking}/mcp`, '--only', '2024-11-05')).found, { '2024-11-05': ['no-answer'] }, said)
+  }
 })
 
 t.test('an interrupt ends the visit and its sessions', async t => {

@@ -22,6 +22,8 @@ export interface Mischief {
   howCut?: 'end' | 'reset'
   /** Goes before the paths outside, and is taken away inside. */
   prefix?: string
+  /** Whose connections are broken without an answer. */
+  breaks?: (request: IncomingMessage, body: string) => boolean
   /** What is answered in place of the server. */
   answers?: (request: IncomingMessage, body: string) => { status: number, headers?: Record<string, string>, body?: string } | undefined
 }
@@ -48,6 +50,10 @@ async function pass (incoming: IncomingMessage, reply: ServerResponse, target: s
   const parts: Buffer[] = []
   for await (const part of incoming) parts.push(part)
   const body = Buffer.concat(parts)
+  if (mischief.breaks?.(incoming, body.toString())) {
+    reply.destroy()
+    return
+  }
   const own = mischief.answers?.(incoming, body.toString())
   if (own !== undefined) {
     reply.writeHead(own.status, own.headers).end(own.body)

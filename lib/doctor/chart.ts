@@ -24,12 +24,13 @@ export class Chart {
   readonly notes: string[] = []
   /** Why nothing was looked at. */
   reason: string | undefined
-  /** What happens from here on is an effect of something else, such as a rate limit. */
-  isClosed: () => boolean = () => false
+  readonly #isClosed: () => boolean
 
-  constructor (id: string, title: string) {
+  /** `isClosed`: whether what is seen is an effect of something else by now, such as a rate limit. */
+  constructor (id: string, title: string, isClosed: () => boolean) {
     this.id = id
     this.title = title
+    this.#isClosed = isClosed
   }
 
   get verdict (): Verdict {
@@ -40,16 +41,28 @@ export class Chart {
   }
 
   fail (id: FindingId, said: string): void {
-    this.#add('fail', id, said)
+    if (!this.#isClosed()) this.#add('fail', id, said)
   }
 
   warn (id: FindingId, said: string): void {
+    if (!this.#isClosed()) this.#add('warn', id, said)
+  }
+
+  /** Says what closed it. */
+  close (id: FindingId, said: string): void {
     this.#add('warn', id, said)
   }
 
   #add (verdict: Finding['verdict'], id: FindingId, said: string): void {
-    if (this.isClosed() || this.findings.some(finding => finding.id === id)) return
+    if (this.findings.some(finding => finding.id === id)) return
     this.findings.push({ id, verdict, said, do: advice[id] })
+  }
+
+  /** Takes over what another one says, in its order. */
+  take ({ findings, measures, notes }: Chart): void {
+    this.findings.push(...findings)
+    this.notes.push(...notes)
+    Object.assign(this.measures, measures)
   }
 
   note (text: string): void {

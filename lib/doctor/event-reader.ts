@@ -47,7 +47,7 @@ export class EventReader {
     this.#left -= text.length
     if (this.#left < 0) this.#source.destroy()
     const lines = (this.#rest + text).split(LINE)
-    this.#rest = lines.pop() ?? ''
+    this.#rest = lines.splice(-1).join('')
     for (const line of lines) this.#line(line)
     this.#wake()
   }

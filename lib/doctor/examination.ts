@@ -21,15 +21,11 @@ export async function examine (order: Order, signal: AbortSignal): Promise<Chart
   const probe = async (id: string, title: string, look: (chart: Chart) => Promise<void>): Promise<void> => {
     const isAsked = order.only.length === 0 || order.only.includes(id) || !(id in asked)
     if (!isAsked || signal.aborted) return
-    const chart = new Chart(id, title)
+    const chart = new Chart(id, title, () => patient.isDone)
     charts.push(chart)
     if (patient.limited !== undefined) return chart.skip('the rate limit was reached')
-    // What fails from then on fails because of it.
-    chart.isClosed = () => patient.isDone
     await look(chart)
-    if (patient.limited === undefined) return
-    chart.isClosed = () => false
-    chart.warn('rate-limited', `429: come back in ${patient.limited} s; the rest was left out`)
+    if (patient.limited !== undefined) chart.close('rate-limited', `429, Retry-After: ${patient.limited}; the rest was left out`)
   }
   const asked = Object.fromEntries([...ERAS, 'browser', 'idle'].map(id => [id, true]))
   try {

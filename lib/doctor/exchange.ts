@@ -40,7 +40,7 @@ export class Exchange {
 
   constructor (incoming: IncomingMessage, startedAt: number) {
     this.#incoming = incoming
-    this.status = incoming.statusCode ?? 0
+    this.status = Number(incoming.statusCode)
     this.headers = incoming.headers
     this.version = incoming.httpVersion
     this.startedAt = startedAt
@@ -55,7 +55,7 @@ export class Exchange {
 
   /** The media type alone. */
   get type (): string {
-    return this.header('content-type').split(';')[0]?.trim().toLowerCase() ?? ''
+    return this.header('content-type').replace(/;.*$/, '').trim().toLowerCase()
   }
 
   get isStream (): boolean {
@@ -149,7 +149,7 @@ export function isTls ({ silence }: Silence): boolean {
 }
 
 function silenceOf (error: Error): Silence {
-  const code = 'code' in error ? String(error.code) : error.name
+  const code = String(Reflect.get(error, 'code'))
   return { silence: code, words: PLAIN_WORDS[code] ?? error.message }
 }
 

@@ -1,4 +1,4 @@
-import type { Chart } from './chart.ts'
+import { Chart } from './chart.ts'
 import { isSilence } from './exchange.ts'
 import type { IdleStream, Patient } from './patient.ts'
 import { failRefused } from './refusals.ts'
@@ -11,7 +11,13 @@ const GREETING_MS = 50
 export async function examineIdle (chart: Chart, patient: Patient): Promise<void> {
   if (patient.order.idle === 0) return chart.skip('--idle 0')
   if (patient.streams.length === 0) return chart.skip('there is no stream to hold open')
-  await Promise.all(patient.streams.map(stream => hold(chart, patient, stream)))
+  // One of its own for each, or who ends first would be told first.
+  const charts = await Promise.all(patient.streams.map(async stream => {
+    const own = new Chart(chart.id, chart.title, () => patient.isDone)
+    await hold(own, patient, stream)
+    return own
+  }))
+  for (const own of charts) chart.take(own)
 }
 
 async function hold (chart: Chart, patient: Patient, { name, key, open, resume }: IdleStream): Promise<void> {
@@ -50,6 +56,6 @@ async function hold (chart: Chart, patient: Patient, { name, key, open, resume }
 
 /** The longest time between two of them. */
 function periodOf (times: readonly number[]): number | undefined {
-  const gaps = times.slice(1).map((at, index) => at - (times[index] ?? at))
+  const gaps = times.slice(1).map((at, index) => at - Number(times[index]))
   return gaps.length === 0 ? undefined : Math.max(...gaps)
 }

@@ -60,7 +60,7 @@ const options = {
   help: { type: 'boolean', short: 'h', default: false }
 } as const
 
-const HEADER = /^([\w!#$%&'*+.^`|~-]+):[ \t]*([\t\x20-\x7e]*)$/
+const HEADER = /^[\w!#$%&'*+.^`|~-]+:[\t\x20-\x7e]*$/
 const TOKEN = /^[\x21-\x7e]+$/
 // Timers take no more.
 const MOST_SECONDS = 86_400
@@ -89,14 +89,13 @@ export function readOrder (argv: readonly string[], env: Readonly<Record<string,
   const token = values.token ?? env.MCP_TOKEN
   // Neither is repeated: it may be the secret itself.
   if (token !== undefined && !TOKEN.test(token)) return { wrong: 'the token holds what no header can' }
-  const headers = values.header.map(line => HEADER.exec(line))
-  if (headers.includes(null)) return { wrong: "--header is 'name: value'" }
+  if (!values.header.every(line => HEADER.test(line))) return { wrong: "--header is 'name: value'" }
   if (values.origin !== undefined && new URL(readUrl(values.origin) ?? 'x:').origin !== values.origin) return { wrong: '--origin is like https://app.example' }
   return {
     url,
     sse,
     token,
-    headers: Object.fromEntries(headers.map(found => [found?.[1]?.toLowerCase() ?? '', found?.[2] ?? ''])),
+    headers: Object.fromEntries(values.header.map(line => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 1).trim()])),
     tool: values.tool,
     args,
     idle,

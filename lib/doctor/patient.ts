@@ -33,7 +33,7 @@ const PARTING_MS = 2_000
 export class Patient {
   readonly order: Order
   readonly signal: AbortSignal
-  /** When it wants to hear from us again, as it said; then nothing more is asked. */
+  /** Its `Retry-After` when a rate limit was reached; then nothing more is asked. */
   limited: string | undefined
   /** What the eras offer to hold open. */
   readonly streams: IdleStream[] = []
@@ -61,7 +61,7 @@ export class Patient {
     const answer = await this.#send(visit, visit.timeout ?? this.order.timeout, this.signal)
     if (isSilence(answer)) return answer
     this.#open.add(answer)
-    if (answer.status === 429) this.limited = answer.header('retry-after') || 'later'
+    if (answer.status === 429) this.limited = answer.header('retry-after') || 'none'
     return answer
   }
 

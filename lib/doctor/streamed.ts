@@ -59,7 +59,7 @@ function judgeChunks (chart: Chart, name: string, { heard, answeredAt }: Told, s
     return
   }
   const arrivals = [...chunks, answeredAt]
-  const gaps = chunks.map((at, index) => (arrivals[index + 1] ?? at) - at)
+  const gaps = chunks.map((at, index) => Number(arrivals[index + 1]) - at)
   const whole = answeredAt - startedAt
   const spread = answeredAt - first
   chart.measure('chunks', chunks.length)
