@@ -15,7 +15,7 @@ export interface Consultation {
   readonly err: string
 }
 
-export interface Probe {
+interface Probe {
   readonly id: string
   readonly verdict: string
   readonly reason?: string

@@ -9,7 +9,7 @@ const UNSAFE = /[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\
 const MOST_CHARACTERS = 300
 
 /** What a server said, so that a terminal can show it. */
-export function harmless (text: string): string {
+function harmless (text: string): string {
   const short = text.length > MOST_CHARACTERS ? `${text.slice(0, MOST_CHARACTERS)}…` : text
   return short.replace(UNSAFE, found => `\\u${found.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }

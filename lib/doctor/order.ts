@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util'
 
-export const PROBES = ['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25', '2026-07-28', 'browser', 'idle'] as const
+const PROBES = ['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25', '2026-07-28', 'browser', 'idle'] as const
 
 /** What is asked of the doctor. */
 export interface Order {
