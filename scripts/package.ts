@@ -54,7 +54,7 @@ try {
     const [packed] = JSON.parse(await run(root, 'npm', 'pack', '--json', '--ignore-scripts', '--pack-destination', temp))
     tarball = join(temp, packed.filename)
     const paths: string[] = packed.files.map((file: { path: string }) => file.path)
-    const entries = ['index', ...beside.keys()].flatMap(name => [`dist/${name}.js`, `dist/${name}.d.ts`, `lib/${name}.ts`])
+    const entries = ['index', 'command', ...beside.keys()].flatMap(name => [`dist/${name}.js`, `dist/${name}.d.ts`, `lib/${name}.ts`])
     for (const path of [...entries, 'README.md', 'LICENSE']) {
       assert(paths.includes(path), `${path} is not in the tarball`)
     }
@@ -147,11 +147,21 @@ async function serves (): Promise<void> {
   for (const stream of [server.stdout, server.stderr]) stream.setEncoding('utf8').on('data', text => { output += text })
   try {
     await call(`http://127.0.0.1:${port}/mcp`, server)
+    await examines(`http://127.0.0.1:${port}/mcp`)
   } catch (error) {
     throw new Error(`${reason(error)}\n${output}`)
   } finally {
     if (server.exitCode === null && server.kill('SIGKILL')) await once(server, 'exit')
   }
+}
+
+/** The command line, as npm installed it, finds the server in good health. */
+async function examines (url: string): Promise<void> {
+  const help = await run(app, 'npx', '--no-install', 'fastify-mcp-sse', 'doctor', '--help')
+  assert(help.startsWith('fastify-mcp-sse doctor <url>'), help)
+  const { exitCode, probes } = JSON.parse(await run(app, 'npx', '--no-install', 'fastify-mcp-sse', 'doctor', url, '--json', '--idle', '0'))
+  assert.equal(exitCode, 0)
+  assert.equal(probes.filter(({ verdict }: { verdict: string }) => verdict === 'ok').length, 7)
 }
 
 async function call (url: string, server: ChildProcess): Promise<void> {

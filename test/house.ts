@@ -24,6 +24,9 @@ const arrows: Record<string, string[]> = {
   metrics: ['ops', 'http', 'identity'],
   introspection: ['identity'],
   identity: [],
+  // The command line, which knows the server from outside alone.
+  command: ['doctor'],
+  doctor: [],
   errors: ['catalogue'],
   channels: [],
   catalogue: []

@@ -1,0 +1,52 @@
+#!/usr/bin/env node
+import { realpathSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { examine } from './doctor/examination.ts'
+import { exitCodeOf, writeJson, writeText } from './doctor/findings-report.ts'
+import { readOrder, USAGE } from './doctor/order.ts'
+
+/** What a command line is run in. */
+export interface Terminal {
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** Aborts when the user interrupts. */
+  readonly signal: AbortSignal
+  readonly hasColours: boolean
+  out (text: string): void
+  err (text: string): void
+}
+
+/** Runs a command line, without the program's own name. Gives the exit code: 0, 1, 2, 3 or 130. */
+export async function run (argv: readonly string[], { env, signal, hasColours, out, err }: Terminal): Promise<number> {
+  const order = readOrder(argv, env)
+  if (order === 'help') {
+    out(USAGE)
+    return 0
+  }
+  if ('wrong' in order) {
+    err(`${order.wrong}\n\n${USAGE}`)
+    return 2
+  }
+  const charts = await examine(order, signal)
+  if (signal.aborted) {
+    err('interrupted\n')
+    return 130
+  }
+  out(order.isJson ? writeJson(charts, order) : writeText(charts, order, hasColours))
+  return exitCodeOf(charts, order.isStrict)
+}
+
+async function main (): Promise<void> {
+  const interrupt = new AbortController()
+  process.once('SIGINT', () => interrupt.abort())
+  process.once('SIGTERM', () => interrupt.abort())
+  process.exitCode = await run(process.argv.slice(2), {
+    env: process.env,
+    signal: interrupt.signal,
+    hasColours: [process.stdout.isTTY, process.env.NO_COLOR === undefined].every(Boolean),
+    out: text => { process.stdout.write(text) },
+    err: text => { process.stderr.write(text) }
+  })
+}
+
+// npm runs a link to this file; a test imports it.
+if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) await main()
