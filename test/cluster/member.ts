@@ -1,4 +1,5 @@
-// One node of a server, in a process of its own. REDIS is a port, PACKAGE the client of Redis, OPTIONS and STORE are JSON.
+// One node of a server, in a process of its own. REDIS is a port, or the node is the only one; PACKAGE is the client of Redis, OPTIONS and
+// STORE are JSON.
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import Fastify from 'fastify'
@@ -8,9 +9,9 @@ import { z } from 'zod'
 import { connectors } from '../redis-server.ts'
 
 const { PORT, REDIS, PACKAGE = 'ioredis', OPTIONS = '{}', STORE = '{}' } = process.env
-const { client, close } = await connectors[PACKAGE as keyof typeof connectors](Number(REDIS))
+const redis = REDIS === undefined ? undefined : await connectors[PACKAGE as keyof typeof connectors](Number(REDIS))
 const app = Fastify({ logger: { level: 'error' } })
-await app.register(mcp, { name: 'member', version: '1.0.0', ...JSON.parse(OPTIONS), store: redisStore(client, JSON.parse(STORE)) })
+await app.register(mcp, { name: 'member', version: '1.0.0', ...JSON.parse(OPTIONS), store: redis && redisStore(redis.client, JSON.parse(STORE)) })
 
 const counting = z.object({ tag: z.string(), chunks: z.number(), size: z.number().default(0), every: z.number().default(0) })
 
@@ -52,8 +53,10 @@ app.mcp.resource('docs://readme', { name: 'readme' }, () => '# Read me')
 app.get('/stats', () => ({ ...app.mcp.stats(), yielded, pid: process.pid, memory: process.memoryUsage().heapUsed }))
 
 process.once('SIGTERM', async () => {
+  // What was on its way when the balancer was told is still answered.
+  await app.mcp.drain()
   await app.close()
-  close()
+  redis?.close()
 })
 
 console.log(await app.listen({ port: Number(PORT), host: '127.0.0.1' }))
