@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { ready } from './control.ts'
-import { produce } from './work.ts'
+import { KEEP_ALIVE_MS, produce } from './work.ts'
 
 // The least a server can do: node:http, JSON.parse of the body, and the bytes that the plugin writes for the same request.
 
@@ -119,6 +119,10 @@ const server = createServer({ keepAliveTimeout: 72_000, requestTimeout: 0 }, (re
     else onMessages(request, response, message)
   })
 })
+
+setInterval(() => {
+  for (const { response } of streams.values()) response.write(': keep-alive\n\n')
+}, KEEP_ALIVE_MS)
 
 server.listen(0, '127.0.0.1', () => {
   const { port } = server.address() as AddressInfo

@@ -2,12 +2,12 @@ import Fastify from 'fastify'
 import mcp from 'fastify-mcp-sse'
 import { z } from 'zod'
 import { ready } from './control.ts'
-import { produce } from './work.ts'
+import { KEEP_ALIVE_MS, produce } from './work.ts'
 
 const STREAM = z.object({ chunks: z.number(), bytes: z.number() })
 
 const app = Fastify()
-await app.register(mcp, { name: 'bench', version: '1.0.0', streams: { max: 20_000 }, sessions: { max: 20_000 } })
+await app.register(mcp, { name: 'bench', version: '1.0.0', streams: { max: 20_000, keepAlive: KEEP_ALIVE_MS }, sessions: { max: 20_000 } })
 
 app.mcp.tool('echo', { description: 'Says it back', input: z.object({ message: z.string() }) }, ({ message }) => message)
 app.mcp.tool('chunks', { description: 'Streams, and keeps its chunks for the result', input: STREAM }, produce)

@@ -1,3 +1,6 @@
+/** Milliseconds of silence after which a stream gets a comment. */
+export const KEEP_ALIVE_MS = 2_000
+
 let count = 0
 
 /** Chunks that the tools of this process have yielded so far. */
