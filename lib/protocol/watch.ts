@@ -57,11 +57,13 @@ export class Watch {
   /** `json`: the response, unless the client gave the call up. `error`: what it tells, or what was thrown and is told in its result. */
   end (outcome: Outcome, json: string | undefined, error: unknown): void {
     const now = performance.now()
+    const rpc = error === undefined ? undefined : toRpcError(error, this.#call.profile.isStateless)
     const ended: CallEndEvent = {
       server: this.#server,
       call: this.#call.info,
       outcome,
-      code: error === undefined ? undefined : codeOf(error),
+      code: rpc && String(rpc.data?.code ?? rpc.code),
+      rpcCode: outcome === 'error' ? rpc?.code : undefined,
       error,
       duration: now - this.#startedAt,
       firstChunk: this.#firstAt === undefined ? undefined : this.#firstAt - this.#startedAt,
@@ -98,11 +100,6 @@ export class Watch {
 function isHeard (log: Call['request']['log']): boolean {
   const isLevelEnabled: unknown = Reflect.get(log, 'isLevelEnabled')
   return typeof isLevelEnabled === 'function' ? isLevelEnabled.call(log, 'info') : log.info !== log.trace
-}
-
-function codeOf (error: unknown): string {
-  const { code, data } = toRpcError(error)
-  return String(data?.code ?? code)
 }
 
 /** Microseconds are enough to read. */
