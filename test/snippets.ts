@@ -85,7 +85,7 @@ function normalize (text: string): string {
     .replace(/("timestamp": ?")[^"]+/g, '$1TIME')
     .replace(/("uptime": ?)\d+/g, '$10')
     .replace(/^date: .*$/gim, 'date: DATE')
-    .replace(/request req-\w+/g, 'request REQUEST')
+    .replace(/(request(?:"?: ?["']| ))req-\w+/g, '$1REQUEST')
     .replace(/("requestState":") ?[\w-]+/g, '$1STATE')
     .replace(/"id":"[\w-]{8,12}-(\d+)"/g, '"id":"NODE-$1"')
 }
