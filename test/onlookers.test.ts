@@ -1,9 +1,12 @@
 // What an attack on those who look on broke once: they see what they see, and no call waits for them, fails by them or grows them.
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
 import Fastify from 'fastify'
 import { McpError, ToolError } from 'fastify-mcp-sse'
 import { metrics } from 'fastify-mcp-sse/metrics'
 import { collectDefaultMetrics, Counter, type OpenMetricsContentType, Registry } from 'prom-client'
 import t from 'tap'
+import { root } from './child.ts'
 import { Client, createApp, send, StatelessClient } from './client.ts'
 import { ERAS, offer } from './peers.ts'
 import { hear } from './observer.ts'
@@ -127,4 +130,45 @@ t.test('a registry with default labels, and one that speaks OpenMetrics', async 
   t.match(line, `server="${server}"`)
   t.match(line, 'region="eu"')
   t.match(text, /# EOF\n$/)
+})
+
+// Node makes an uncaught exception of what a subscriber throws, which would be this test's own.
+const PROGRAM = `
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { channel } from 'node:diagnostics_channel'
+import Fastify from 'fastify'
+import mcp from 'fastify-mcp-sse'
+let uncaught = 0
+process.on('uncaughtException', error => { if (error.message === 'on purpose') uncaught++ })
+const no = () => { throw new Error('on purpose') }
+channel('fastify-mcp-sse:call:start').subscribe(no)
+channel('fastify-mcp-sse:call:start').bindStore(new AsyncLocalStorage(), no)
+channel('fastify-mcp-sse:call:end').subscribe(no)
+channel('fastify-mcp-sse:limit').subscribe(no)
+const app = Fastify()
+await app.register(mcp, { name: 'thrown-at', sessions: false, limits: { batch: 1 } })
+app.mcp.tool('say', {}, async function * () { yield 'here' })
+const post = payload => app.inject({ method: 'POST', url: '/mcp', headers: { accept: 'application/json' }, payload })
+const call = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'say' } }
+const said = (await post(call)).json().result.content[0].text
+const { code } = (await post([call, call])).json().error.data
+await app.close()
+await new Promise(resolve => setImmediate(resolve))
+console.log(JSON.stringify({ said, code, uncaught, calls: app.mcp.stats().calls }))
+`
+
+t.test('what a subscriber throws is an uncaught exception, and the call is answered', async t => {
+  const { stdout } = await promisify(execFile)('env', [
+    '-i', process.execPath, '--import', 'tsx', '--conditions=fastify-mcp-sse/source', '--input-type=module', '--eval', PROGRAM
+  ], { cwd: root })
+  t.strictSame(JSON.parse(stdout), { said: 'here', code: 'FST_MCP_BATCH_INVALID', uncaught: 4, calls: 0 })
+})
+
+t.test('HEAD asks for the token too, and a name of a server breaks out of no label', async t => {
+  const server = `"}\n${nextName()}`
+  const app = await createApp(t, { name: server })
+  await app.register(metrics, { token: 'secret' })
+  t.equal((await send(app, '/metrics', { method: 'HEAD' })).status, 401)
+  const { text } = await send(app, '/metrics', { headers: { authorization: 'Bearer secret' } })
+  t.match(text, `mcp_server_ready{server=${JSON.stringify(server)}} 1`)
 })
