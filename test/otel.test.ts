@@ -146,11 +146,17 @@ t.test('calls that fail say how, and no client makes names of spans', async t =>
   t.ok(sorry.events.some(({ name }) => name === 'exception'))
 
   await client.call('made-up')
-  t.match(await collector.find('tools/call'), { attributes: { 'error.type': '-32602', 'rpc.response.status_code': '-32602', 'mcp_server.code': 'FST_MCP_TOOL_UNKNOWN' } })
+  const unknown = await collector.find('tools/call')
+  t.match(unknown, { attributes: { 'rpc.response.status_code': '-32602', 'mcp_server.code': 'FST_MCP_TOOL_UNKNOWN' } })
+  t.notOk('error.type' in unknown.attributes || unknown.status.code === ERROR, 'a mistake of the client is no failure of the server')
   await client.request('made/up')
-  t.match(await collector.find('unknown method'), { attributes: { 'error.type': '-32601', 'mcp.method.name': 'made/up' } })
+  t.match(await collector.find('unknown method'), { attributes: { 'rpc.response.status_code': '-32601', 'mcp.method.name': 'made/up' } })
   await client.request('resources/read', { uri: `shelf://history?key=secret${'x'.repeat(300)}` })
   t.match(await collector.find('resources/read'), { attributes: { 'mcp.resource.uri': 'shelf://history' } })
+  await client.request('resources/read', { uri: 'shelf://none' })
+  t.match(await collector.find('resources/read', ({ attributes }) => attributes['mcp.resource.uri'] === 'shelf://none'), {
+    status: { code: ERROR, message: /There is no shelf "none"/ }, attributes: { 'error.type': '-32603', 'mcp_server.code': 'FST_MCP_HANDLER_FAILED' }
+  })
   await new StatelessClient(child.url).request('prompts/get', { name: 'none' })
   const stateless = await collector.find('unknown method', ({ attributes }) => attributes['mcp.method.name'] === 'prompts/get')
   t.match(stateless, { attributes: { 'mcp.protocol.version': '2026-07-28', 'gen_ai.prompt.name': 'none', 'rpc.response.status_code': '-32601' } })

@@ -46,7 +46,11 @@ app.mcp.tool('browse', {
   }
 })
 
-app.mcp.resource('shelf://{shelf}', { name: 'shelf' }, ({ shelf }) => shelves.get(shelf)?.join('\n') ?? '')
+app.mcp.resource('shelf://{shelf}', { name: 'shelf' }, ({ shelf }) => {
+  const books = shelves.get(shelf)
+  if (books === undefined) throw new ToolError(`There is no shelf "${shelf}"`)
+  return books.join('\n')
+})
 
 closeWithGrace({ delay: 10_000 }, () => app.close())
 const url = await app.listen({ host: '127.0.0.1', port: Number(process.env.PORT ?? 3000) })

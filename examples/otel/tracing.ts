@@ -76,8 +76,11 @@ function finish ({ call, outcome, code, rpcCode, error, duration, firstChunk, ch
   // What clients make up would be as many names as they like.
   if (code === 'FST_MCP_METHOD_NOT_FOUND') span.updateName('unknown method')
   else if (code?.endsWith('_UNKNOWN')) span.updateName(call.method)
-  if (outcome === 'error' || outcome === 'tool_error') {
-    span.setAttributes({ 'error.type': outcome === 'error' ? String(rpcCode) : 'tool_error', 'rpc.response.status_code': rpcCode?.toString(), 'mcp_server.code': code })
+  if (rpcCode !== undefined) span.setAttributes({ 'rpc.response.status_code': String(rpcCode), 'mcp_server.code': code })
+  // Of JSON-RPC errors only these are the server's; the others are its client's.
+  const isFault = rpcCode === -32603 || (rpcCode !== undefined && rpcCode <= -32000 && rpcCode >= -32099)
+  if (isFault || outcome === 'tool_error') {
+    span.setAttribute('error.type', isFault ? String(rpcCode) : 'tool_error')
     span.setStatus({ code: SpanStatusCode.ERROR, message: error instanceof Error ? error.message : undefined })
     if (error instanceof Error) span.recordException(error)
   }
