@@ -46,6 +46,8 @@ export interface Server extends Omit<McpParts, 'drain'> {
   /** Null when HTTP+SSE is off. */
   readonly httpSse: HttpSse | null
   readonly tickets: TicketOffice
+  /** Whether it answers this method in any era. */
+  readonly hasMethod: (method: string) => boolean
 }
 
 const LISTS = ['tools', 'prompts', 'resources', 'templates'] as const satisfies ListName[]
@@ -99,15 +101,17 @@ export function createServer (options: ResolvedOptions, scopePrefix: string, log
     // What is kept and sent back for each subscription is bounded.
     knows: (uri, principal) => uri.length <= limits.uri && resources.find(uri, principal) !== undefined
   })
+  const standalone = createStandaloneMethods(offered, () => discoverResult(offered, instructions))
   const stateless = new Stateless({
     served,
-    desk: { methods: createStandaloneMethods(offered, () => discoverResult(offered, instructions)), hooks, complete, tell, server: name },
+    desk: { methods: standalone, hooks, complete, tell, server: name },
     listeners,
     seal: new Seal({ keys: ask.keys ?? [randomKey()], ttl: ask.ttl, maxBytes: ask.maxState }),
     timeout: options.tools.timeout,
     audience: server
   })
   return {
+    hasMethod: (method: string) => sessionDesk.methods.has(method) || standalone.has(method),
     tools,
     prompts,
     resources,

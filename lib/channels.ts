@@ -45,6 +45,8 @@ export interface CallEndEvent extends CallStartEvent {
   readonly outcome: Outcome
   /** `FST_MCP_…`, or the number of an error of the application; undefined where nothing went wrong. */
   readonly code: string | undefined
+  /** The number of the JSON-RPC error that answers the call; undefined where a result does, or nothing. */
+  readonly rpcCode: number | undefined
   /** What was thrown, as it was, where anything was. */
   readonly error: unknown
   /** Milliseconds. */

@@ -88,7 +88,7 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
 
   const { health, ready } = options
   const problem = (): string | null => drain.isDraining ? 'draining' : store.problem()
-  const own: Running = { server: options.name, stats: server.stats, hasTool: name => tools.registry.has(name), problem }
+  const own: Running = { server: options.name, stats: server.stats, hasMethod: server.hasMethod, hasTool: name => tools.registry.has(name), problem }
   running.add(own)
   app.addHook('onClose', async () => { running.delete(own) })
   app.register(async scope => registerHealth(scope, { health, ready, mcp: app.mcp, store, problem }))

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import { Registry } from 'prom-client'
+import { type OpenMetricsContentType, Registry } from 'prom-client'
 import { z } from 'zod'
 import { toStatus } from './errors.ts'
 import { settle } from './identity/settings.ts'
@@ -17,7 +17,7 @@ export interface MetricsOptions {
    */
   addresses?: string[]
   /** A registry of your own, with what else you measure. Default: a new one. */
-  registry?: Registry
+  registry?: Registry | Registry<OpenMetricsContentType>
   /** The most names of tools that become labels; calls of the others are counted as `other`. Default: 100. */
   maxTools?: number
 }
@@ -28,7 +28,7 @@ const schema = z.strictObject({
   path: z.string().startsWith('/').or(z.literal(false)).default('/metrics'),
   token: z.string().regex(/^\S+$/, 'must be a token without spaces').optional(),
   addresses: z.array(z.string()).min(1).optional(),
-  registry: z.custom<Registry>(value => typeof Object(value).registerMetric === 'function', 'must be a Registry of prom-client').optional(),
+  registry: z.custom<MetricsOptions['registry']>(value => typeof Object(value).registerMetric === 'function', 'must be a Registry of prom-client').optional(),
   maxTools: z.int().min(0).default(100)
 }).refine(({ path, registry }) => path !== false || registry !== undefined, 'needs a `registry` where it has no `path`')
 

@@ -100,7 +100,7 @@ function normalize (text: string): string {
     .replace(/http:\/\/127\.0\.0\.1:\d+\//g, 'http://localhost:3000/')
     .replace(/\b\d+ ms\b/g, 'N ms')
     .replace(/("\w+Ms": ?)\d+/g, '$10')
-    .replace(/request req-\w+/g, 'request REQUEST')
+    .replace(/(request(?:"?: ?["']| ))req-\w+/g, '$1REQUEST')
     .replace(/("requestState":") ?[\w-]+/g, '$1STATE')
     .replace(/"id":"[\w-]{8,12}-(\d+)"/g, '"id":"NODE-$1"')
 }

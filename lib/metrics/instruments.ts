@@ -1,6 +1,7 @@
-import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
+import { Counter, Gauge, Histogram, type OpenMetricsContentType, type Registry } from 'prom-client'
 import { type CallEndEvent, type Channel, channels } from '../channels.ts'
 import type { Stats } from '../mcp.ts'
+import { invalid } from '../identity/settings.ts'
 import { type Running, running } from '../ops/running.ts'
 
 // In seconds, as Prometheus wants it: a call may take a millisecond or minutes.
@@ -20,12 +21,18 @@ const GAUGES: [name: string, help: string, key: keyof Stats][] = [
 
 /**
  * Counts in a registry what the servers of this process do. `maxTools`: the most names of tools that become a label; what is beyond
- * is counted as `other`. What it gives ends it, and takes all out of the registry.
+ * is counted as `other`. What it gives ends it, and takes all out of the registry. Throws FST_MCP_OPTION_INVALID, and leaves the
+ * registry as it was, when that holds one of these already.
  */
-export function count (registry: Registry, maxTools: number): () => void {
+export function count (registry: Registry | Registry<OpenMetricsContentType>, maxTools: number): () => void {
   const names: string[] = []
+  const clear = (): void => names.forEach(name => registry.removeSingleMetric(name))
   const named = <const Label extends string>(name: string, help: string, ...labelNames: Label[]) => {
     const full = `mcp_server_${name}`
+    if (registry.getSingleMetric(full) !== undefined) {
+      clear()
+      throw invalid(`\`metrics.registry\` holds \`${full}\` already: it takes one registration`)
+    }
     names.push(full)
     return { name: full, help: `${help}.`, labelNames, registers: [registry] }
   }
@@ -58,19 +65,22 @@ export function count (registry: Registry, maxTools: number): () => void {
 
   const tools = new Set<string>()
   // Clients name what they like, and every name would be a series.
+  const isOf = (server: string, has: (one: Running) => boolean): boolean => [...running].some(one => one.server === server && has(one))
+  const methodOf = ({ server, code, call: { method } }: CallEndEvent): string =>
+    code !== 'FST_MCP_METHOD_NOT_FOUND' && isOf(server, one => one.hasMethod(method)) ? method : 'other'
   const toolOf = ({ server, call: { method, target = '' } }: CallEndEvent): string => {
     if (method !== 'tools/call') return ''
     if (tools.has(target)) return target
-    if (tools.size >= maxTools || ![...running].some(one => one.server === server && one.hasTool(target))) return 'other'
+    if (tools.size >= maxTools || !isOf(server, one => one.hasTool(target))) return 'other'
     tools.add(target)
     return target
   }
 
   const undo = [
     on(channels.callEnd, event => {
-      const { server, call: { method }, outcome, code, duration, firstChunk } = event
+      const { server, outcome, duration, firstChunk } = event
       const tool = toolOf(event)
-      durations.observe({ server, method: code === 'FST_MCP_METHOD_NOT_FOUND' ? 'other' : method, tool, outcome }, duration / SECOND)
+      durations.observe({ server, method: methodOf(event), tool, outcome }, duration / SECOND)
       if (firstChunk !== undefined) firstChunks.observe({ server, tool }, firstChunk / SECOND)
       chunks.inc({ server, tool }, event.chunks)
       bytes.inc({ server, tool }, event.bytes)
@@ -89,7 +99,7 @@ export function count (registry: Registry, maxTools: number): () => void {
   ]
   return () => {
     for (const end of undo) end()
-    for (const name of names) registry.removeSingleMetric(name)
+    clear()
   }
 }
 

@@ -5,6 +5,8 @@ export interface Running {
   /** The option `name`. */
   readonly server: string
   readonly stats: () => Stats
+  /** Whether it answers this method in any era. */
+  readonly hasMethod: (method: string) => boolean
   /** Whether a tool of this name is registered. */
   readonly hasTool: (name: string) => boolean
   /** Why it should get no requests, or null. */

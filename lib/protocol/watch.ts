@@ -1,5 +1,5 @@
 import { type CallEndEvent, channels, type Outcome } from '../channels.ts'
-import { toRpcError } from '../errors.ts'
+import { readable, toRpcError } from '../errors.ts'
 import type { Room } from '../sse/stream.ts'
 import type { Awaitable } from '../store/store.ts'
 import type { Call } from './call.ts'
@@ -54,14 +54,17 @@ export class Watch {
     })
   }
 
-  /** `json`: the response, unless the client gave the call up. `error`: what it tells, or what was thrown and is told in its result. */
-  end (outcome: Outcome, json: string | undefined, error: unknown): void {
+  /** `json`: the response, unless the client gave the call up. `thrown`: what it tells, or what was thrown and is told in its result. */
+  end (outcome: Outcome, json: string | undefined, thrown: unknown): void {
     const now = performance.now()
+    const error = readable(thrown)
+    const rpc = error === undefined ? undefined : toRpcError(error, this.#call.profile.isStateless)
     const ended: CallEndEvent = {
       server: this.#server,
       call: this.#call.info,
       outcome,
-      code: error === undefined ? undefined : codeOf(error),
+      code: rpc && (typeof rpc.data?.code === 'string' ? rpc.data.code : String(rpc.code)),
+      rpcCode: outcome === 'error' ? rpc?.code : undefined,
       error,
       duration: now - this.#startedAt,
       firstChunk: this.#firstAt === undefined ? undefined : this.#firstAt - this.#startedAt,
@@ -70,7 +73,12 @@ export class Watch {
       blocked: this.#blocked + (this.#waits === 0 ? 0 : now - this.#blockedSince)
     }
     channels.callEnd.publish(ended)
-    if (this.#isLogged) this.#log(ended)
+    if (!this.#isLogged) return
+    try {
+      this.#log(ended)
+    } catch {
+      // The call is answered all the same, and a log that throws can be told nothing.
+    }
   }
 
   #log ({ call, outcome, code, duration, firstChunk, chunks, bytes, blocked }: CallEndEvent): void {
@@ -98,11 +106,6 @@ export class Watch {
 function isHeard (log: Call['request']['log']): boolean {
   const isLevelEnabled: unknown = Reflect.get(log, 'isLevelEnabled')
   return typeof isLevelEnabled === 'function' ? isLevelEnabled.call(log, 'info') : log.info !== log.trace
-}
-
-function codeOf (error: unknown): string {
-  const { code, data } = toRpcError(error)
-  return String(data?.code ?? code)
 }
 
 /** Microseconds are enough to read. */
