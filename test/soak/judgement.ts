@@ -25,7 +25,8 @@ interface Growth {
 
 export function growthOf ({ samples, rests: [first, last] }: Endurance): Growth {
   return {
-    trend: trendOf(samples.map(({ heap, requests }) => ({ heap, work: requests }))),
+    // The first fifth is the crowd's own beginning: what it leaves behind is not yet as much as what expires.
+    trend: trendOf(samples.slice(Math.ceil(samples.length / 5)).map(({ heap, requests }) => ({ heap, work: requests }))),
     grown: last.heap - first.heap,
     requests: last.requests - first.requests
   }
