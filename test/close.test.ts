@@ -140,6 +140,14 @@ t.test('a request of the host that comes on a connection of ours is not cut', as
   await closing
 })
 
+t.test('a request that was injected and refused keeps nothing', async t => {
+  const app = Fastify()
+  await app.register(mcp, { auth: { tokens: [{ token: 'ada', principal: 'ada' }] } })
+  t.equal((await app.inject({ method: 'POST', url: '/mcp', payload: {} })).statusCode, 401)
+  const took = await close(app)
+  t.ok(took < SOON_MS, `closed after ${took} ms`)
+})
+
 t.test('one watch serves all scopes of a server, and HTTP/2 needs none', async t => {
   const app = Fastify()
   t.after(() => app.close())

@@ -1,6 +1,6 @@
 import { Server as HttpServer, type IncomingMessage } from 'node:http'
 import { Server as HttpsServer } from 'node:https'
-import type { Socket } from 'node:net'
+import { Socket } from 'node:net'
 
 const known = new WeakMap<object, FreshSockets>()
 
@@ -44,7 +44,8 @@ export class FreshSockets {
 
   /** The head of a request of ours has come. */
   expect (request: IncomingMessage): void {
-    this.#sockets.set(request.socket, request)
+    // `app.inject` has none.
+    if (request.socket instanceof Socket) this.#sockets.set(request.socket, request)
   }
 
   /** So has its body. */
