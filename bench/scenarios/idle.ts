@@ -46,7 +46,7 @@ export const idle: Scenario = {
       { work, unit: 'KB resident', value: (after.rss - before.rss) / streams / 1024 },
       { work, unit: 'KB heap', value: (after.heap - before.heap) / streams / 1024 },
       { work, unit: 'µs CPU to open, with its session', value: (after.cpu - before.cpu) / streams },
-      { work, unit: 'µs CPU per second, with its keep-alive', value: (later.cpu - after.cpu) / (warm + streams) / (watch / SECOND) }
+      { work, unit: 'µs CPU a second, kept alive', value: (later.cpu - after.cpu) / (warm + streams) / (watch / SECOND) }
     ]
   }
 }
