@@ -7,7 +7,7 @@ import { z } from 'zod'
 import { compileSchema } from '../lib/tools/schema.ts'
 import { ACCEPT, Client, createApp, EventStream, listen, type Reply, type RpcMessage, send, SseClient, StatelessClient, until, within } from './client.ts'
 import { DeafClient, gate, isSessionless, serve, settles, type Transport, TRANSPORTS } from './sockets.ts'
-import { storeWith } from './stores.ts'
+import { overriding, storeWith } from './stores.ts'
 
 // Whatever nobody waits for would end a process that runs without tap.
 const unhandled: unknown[] = []
@@ -244,15 +244,9 @@ t.test('a request that is cancelled while the store works on it gets no answer',
   let write = (): void => {}
   const app = await createApp(t, {
     store: storeWith(({ sessions }) => ({
-      sessions: {
-        create: (record, max) => sessions.create(record, max),
-        get: id => sessions.get(id),
-        update: () => new Promise(resolve => { write = resolve }),
-        touch: record => sessions.touch(record),
-        restore: record => sessions.restore(record),
-        delete: id => sessions.delete(id),
-        get size () { return sessions.size }
-      }
+      sessions: overriding(sessions, {
+        update: () => new Promise(resolve => { write = resolve })
+      })
     }))
   })
   const client = await Client.connect(await listen(app))
@@ -267,11 +261,7 @@ t.test('a request that is cancelled while the store works on it gets no answer',
 t.test('a stream that never carried an event leaves nothing behind', async t => {
   const held: string[] = []
   const store = storeWith(({ events }) => ({
-    events: Object.assign(Object.create(events), {
-      append: events.append.bind(events),
-      release: events.release.bind(events),
-      finish: events.finish.bind(events),
-      after: events.after.bind(events),
+    events: overriding(events, {
       hold (session: string, stream: string) {
         held.push(stream)
         events.hold(session, stream)
@@ -510,15 +500,10 @@ t.test('a store that fails in the background is told to the log', async t => {
       await t.test(`${method} ${name}`, async t => {
         let isDown = false
         const store = storeWith(({ sessions }) => ({
-          sessions: {
-            create: (record, max) => sessions.create(record, max),
-            get: id => sessions.get(id),
-            update: (record, change) => sessions.update(record, change),
+          sessions: overriding(sessions, {
             touch: record => isDown && method === 'touch' ? fail() : sessions.touch(record),
-            restore: record => sessions.restore(record),
-            delete: id => isDown && method === 'delete' ? fail() : sessions.delete(id),
-            get size () { return sessions.size }
-          }
+            delete: id => isDown && method === 'delete' ? fail() : sessions.delete(id)
+          })
         }))
         const { app, logs } = await serve(t, 'http+sse', { store, sessions: { idle: 60, replay: { window: 20 } } })
         const client = await SseClient.open(await listen(app))

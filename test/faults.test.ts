@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import type { McpOptions } from 'fastify-mcp-sse'
 import t, { type Test } from 'tap'
 import { Client, createApp, type Reply, StatelessClient } from './client.ts'
-import { storeWith } from './stores.ts'
+import { overriding, storeWith } from './stores.ts'
 
 const fault = (): never => { throw new TypeError('a fault of our own') }
 const later = async (): Promise<never> => fault()
@@ -76,8 +76,8 @@ for (const [what, { options, prepare, ask: [method, params] = call, isToldToMode
 }
 
 for (const [name, change] of Object.entries({
-  throws: storeWith(({ sessions }) => ({ sessions: Object.assign(Object.create(sessions), { get: fault }) })),
-  rejects: storeWith(({ sessions }) => ({ sessions: Object.assign(Object.create(sessions), { get: later }) }))
+  throws: storeWith(({ sessions }) => ({ sessions: overriding(sessions, { get: fault }) })),
+  rejects: storeWith(({ sessions }) => ({ sessions: overriding(sessions, { get: later }) }))
 })) {
   t.test(`when the store ${name}, the client reads no stack and the log has one`, async t => {
     const { app, ofFault } = await logged(t, { store: change })

@@ -11,6 +11,18 @@ export function storeWith (change: (open: OpenStore) => Partial<OpenStore>): Sto
   }
 }
 
+/** A part of a store of which a test says some methods itself. */
+export function overriding<Part extends object> (part: Part, changes: Partial<Part>): Part {
+  return new Proxy(part, {
+    get (target, key) {
+      if (Object.hasOwn(changes, key)) return Reflect.get(changes, key)
+      const value: unknown = Reflect.get(target, key)
+      // What it does needs its own private fields.
+      return typeof value === 'function' ? value.bind(target) : value
+    }
+  })
+}
+
 /** A store as it would be behind a socket: every answer comes later, and what it gives is a copy. */
 export function laterStore (): Store {
   const later = async <T>(value: T): Promise<Awaited<T>> => {

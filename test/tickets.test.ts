@@ -6,7 +6,7 @@ import mcp, { type McpOptions, memoryStore, type OpenStore, type Store } from 'f
 import t, { type Test } from 'tap'
 import { createApp, EventStream, listen, type Reply, type RequestInit, type RpcMessage, send, type Target, until } from './client.ts'
 import { gate, wire } from './sockets.ts'
-import { laterStore, storeWith } from './stores.ts'
+import { laterStore, overriding, storeWith } from './stores.ts'
 
 const tokens = [
   { token: 'ada', principal: 'ada', scopes: ['read'] }, { token: 'ada-refreshed', principal: 'ada', scopes: ['read', 'write'] },
@@ -138,19 +138,13 @@ t.test('a ticket is good to the last millisecond of its time', async t => {
 t.test('no store ever sees a ticket or a bearer token, only the hash of a ticket', async t => {
   const seen: unknown[] = []
   const store = storeWith(({ sessions, tickets }) => ({
-    sessions: {
+    sessions: overriding(sessions, {
       create (record, max) {
         seen.push(record)
         return sessions.create(record, max)
-      },
-      get: id => sessions.get(id),
-      update: (record, change) => sessions.update(record, change),
-      touch: record => sessions.touch(record),
-      restore: record => sessions.restore(record),
-      delete: id => sessions.delete(id),
-      get size () { return sessions.size }
-    },
-    tickets: {
+      }
+    }),
+    tickets: overriding(tickets, {
       issue (record, max) {
         seen.push(record)
         return tickets.issue(record, max)
@@ -159,7 +153,7 @@ t.test('no store ever sees a ticket or a bearer token, only the hash of a ticket
         seen.push(hash)
         return tickets.take(hash)
       }
-    }
+    })
   }))
   const { url } = await serve(t, { auth: { tokens: [{ token: SECRET, principal: 'ada' }] }, store })
   const issued = await issue(url, SECRET)
@@ -182,25 +176,18 @@ function shownIn ({ status, headers, text }: Reply): object {
 t.test('a used ticket is refused as one that never was, with the same work', async t => {
   const work: string[] = []
   const store = storeWith(({ sessions, tickets }) => ({
-    sessions: {
-      create: (record, max) => sessions.create(record, max),
+    sessions: overriding(sessions, {
       get (id) {
         work.push('session')
         return sessions.get(id)
-      },
-      update: (record, change) => sessions.update(record, change),
-      touch: record => sessions.touch(record),
-      restore: record => sessions.restore(record),
-      delete: id => sessions.delete(id),
-      get size () { return sessions.size }
-    },
-    tickets: {
-      issue: (record, max) => tickets.issue(record, max),
+      }
+    }),
+    tickets: overriding(tickets, {
       take (hash) {
         work.push('ticket')
         return tickets.take(hash)
       }
-    }
+    })
   }))
   const { app, url } = await serve(t, { store, sessions: { replay: { window: 50 } } })
   const mine = await issue(url)
@@ -362,16 +349,7 @@ t.test('a fresh ticket with the Last-Event-ID of anything else opens a new sessi
 t.test('a used ticket whose session cannot be resumed any more opens no other', async t => {
   let isTold = true
   const store = storeWith(({ events }) => ({
-    events: {
-      append: events.append.bind(events),
-      hold: events.hold.bind(events),
-      release: events.release.bind(events),
-      finish: events.finish.bind(events),
-      takeOver: events.takeOver.bind(events),
-      leave: events.leave.bind(events),
-      drop: events.drop.bind(events),
-      after: () => ({ frames: [], isComplete: false, lost: [], isTold })
-    }
+    events: overriding(events, { after: () => ({ frames: [], isComplete: false, lost: [], isTold }) })
   }))
   const { app, url } = await serve(t, { store })
   const { url: path } = await issue(url)
@@ -419,15 +397,9 @@ t.test('a client that claims a revision without sessions has no Last-Event-ID', 
 t.test('a store that fails to bind a ticket leaves no stream behind', async t => {
   let fails = false
   const store = storeWith(({ sessions }) => ({
-    sessions: {
-      create: (record, max) => sessions.create(record, max),
-      get: id => sessions.get(id),
-      async update () { if (fails) throw new Error('down') },
-      touch: id => sessions.touch(id),
-      restore: record => sessions.restore(record),
-      delete: id => sessions.delete(id),
-      get size () { return sessions.size }
-    }
+    sessions: overriding(sessions, {
+      async update () { if (fails) throw new Error('down') }
+    })
   }))
   const { app, url } = await serve(t, { store })
   const { id, endpoint, leave } = await enter(url, (await issue(url)).url)
