@@ -62,6 +62,7 @@ app.addHook('onClose', async () => { redis?.disconnect() })
 
 app.mcp.tool('count', {
   description: 'Counts, with a pause before each number.',
+  annotations: { readOnlyHint: true },
   input: z.object({ to: z.int().min(1).max(1_000).default(20), pause: z.int().min(0).max(10_000).default(250) })
 }, async function * ({ to, pause }, { signal }) {
   for (let number = 1; number <= to; number++) {

@@ -43,7 +43,7 @@ export type Outcome = 'ok' | 'tool_error' | 'error' | 'cancelled' | 'input_requi
 /** What `fastify-mcp-sse:call:end` carries: the response is on its way, or there is none. */
 export interface CallEndEvent extends CallStartEvent {
   readonly outcome: Outcome
-  /** `FST_MCP_…`, or the number of an error of the application; undefined where nothing went wrong. */
+  /** `FST_MCP_…`, or the number of a `McpError`; undefined where nothing went wrong, and for a `ToolError`. */
   readonly code: string | undefined
   /** The number of the JSON-RPC error that answers the call; undefined where a result does, or nothing. */
   readonly rpcCode: number | undefined

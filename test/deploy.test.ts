@@ -141,6 +141,7 @@ t.test('proxies wait longer than streams are silent, and let go of connections b
   t.ok(alb('idle time-out') * 1_000 > 2 * defaults.streams.keepAlive)
   t.ok(number(keptAlive) > alb('idle time-out') * 1_000, 'an ALB closes a connection before a node does')
   t.ok(alb('deregistration delay') * 1_000 > Number(places.ECS?.env.DRAIN_TIMEOUT))
+  t.match(nginx, /location = \/sse \{[^}]+error_page 502 503 504 = @away;/, 'an EventSource comes back')
   const body = Number(/client_max_body_size (\d+)m;/.exec(nginx)?.[1])
   t.equal(body * 1_048_576, defaults.limits.body)
   t.equal(annotations['nginx.ingress.kubernetes.io/proxy-body-size'], `${body}m`)

@@ -1,6 +1,6 @@
 // What Prometheus is told: each figure moves with what it counts, and labels stay few whatever clients send.
 import Fastify, { type FastifyInstance } from 'fastify'
-import mcp, { errorCodes, type McpOptions, ToolError } from 'fastify-mcp-sse'
+import mcp, { errorCodes, McpError, type McpOptions, ToolError } from 'fastify-mcp-sse'
 import { metrics, type MetricsOptions } from 'fastify-mcp-sse/metrics'
 import { redisStore } from 'fastify-mcp-sse/redis'
 import { Registry } from 'prom-client'
@@ -42,6 +42,10 @@ t.test('calls are counted by method, tool and outcome, with what they sent', asy
   await client.call('say', {}, 'p')
   await client.call('say', {}, 'p')
   await client.call('sorry')
+  app.mcp.tool('bug', {}, () => { throw new TypeError('no') })
+  app.mcp.tool('own', {}, () => { throw new McpError(4711, 'mine') })
+  await client.call('bug')
+  await client.call('own')
   await client.request('tools/list')
   await client.request('no/such')
   const calls = (labels: Record<string, string>) => figure('operation_duration_seconds_count', labels)
@@ -49,6 +53,11 @@ t.test('calls are counted by method, tool and outcome, with what they sent', asy
   t.equal(await calls({ method: 'tools/call', tool: 'sorry', outcome: 'tool_error' }), 1)
   t.equal(await calls({ method: 'tools/list', tool: '', outcome: 'ok' }), 1)
   t.equal(await calls({ method: 'other', outcome: 'error' }), 1)
+  const errors = (labels: Record<string, string>) => figure('call_errors_total', labels)
+  t.equal(await errors({ tool: 'bug', code: 'FST_MCP_INTERNAL' }), 1)
+  t.equal(await errors({ tool: 'own', code: 'McpError' }), 1, 'numbers of the application are no labels')
+  t.equal(await errors({ tool: '', code: 'FST_MCP_METHOD_NOT_FOUND' }), 1)
+  t.equal(await errors({ tool: 'sorry' }), undefined, 'what a tool says on purpose is no fault')
   t.equal(await figure('time_to_first_chunk_seconds_count', { tool: 'say' }), 2)
   t.equal(await figure('time_to_first_chunk_seconds_count', { tool: 'sorry' }), undefined)
   t.equal(await figure('chunks_total', { tool: 'say' }), 4)

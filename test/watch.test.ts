@@ -37,7 +37,7 @@ function fill (app: FastifyInstance): void {
 const ends: [method: string, params: object, expected: object][] = [
   ['tools/call', { name: 'say', ...token }, { outcome: 'ok', code: undefined, error: undefined, chunks: 2 }],
   ['tools/call', { name: 'plain' }, { outcome: 'ok', chunks: 0, firstChunk: undefined, blocked: 0 }],
-  ['tools/call', { name: 'sorry' }, { outcome: 'tool_error', error: { message: 'not now' } }],
+  ['tools/call', { name: 'sorry' }, { outcome: 'tool_error', code: undefined, error: { message: 'not now' } }],
   ['tools/call', { name: 'mute' }, { outcome: 'tool_error', code: undefined, error: undefined }],
   ['tools/call', { name: 'bug' }, { outcome: 'tool_error', code: 'FST_MCP_INTERNAL', rpcCode: undefined, error: { message: 'on purpose' } }],
   ['tools/call', { name: 'own' }, { outcome: 'error', code: '4711', rpcCode: 4711, error: { message: 'mine' } }],

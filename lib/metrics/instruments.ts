@@ -1,5 +1,6 @@
 import { Counter, Gauge, Histogram, type OpenMetricsContentType, type Registry } from 'prom-client'
 import { type CallEndEvent, type Channel, channels } from '../channels.ts'
+import { errorCodes } from '../errors.ts'
 import type { Stats } from '../mcp.ts'
 import { invalid } from '../identity/settings.ts'
 import { type Running, running } from '../ops/running.ts'
@@ -50,6 +51,7 @@ export function count (registry: Registry | Registry<OpenMetricsContentType>, ma
 
   const ofTool = ['server', 'tool'] as const
   const durations = new Histogram({ ...named('operation_duration_seconds', 'How long calls took', 'server', 'method', 'tool', 'outcome'), buckets: CALL_BUCKETS })
+  const errors = new Counter(named('call_errors_total', 'Calls that went wrong, by what went wrong', 'server', 'tool', 'code'))
   const firstChunks = new Histogram({ ...named('time_to_first_chunk_seconds', 'How long calls took to send their first chunk', ...ofTool), buckets: CALL_BUCKETS })
   const chunks = new Counter(named('chunks_total', 'Chunks that were sent', ...ofTool))
   const bytes = new Counter(named('sent_bytes_total', 'Bytes of chunks and responses', ...ofTool))
@@ -78,9 +80,11 @@ export function count (registry: Registry | Registry<OpenMetricsContentType>, ma
 
   const undo = [
     on(channels.callEnd, event => {
-      const { server, outcome, duration, firstChunk } = event
+      const { server, outcome, code, duration, firstChunk } = event
       const tool = toolOf(event)
       durations.observe({ server, method: methodOf(event), tool, outcome }, duration / SECOND)
+      // Who gives a call up does nothing wrong, and what the application calls its own errors is its own.
+      if (code !== undefined && outcome !== 'cancelled') errors.inc({ server, tool, code: Object.hasOwn(errorCodes, code) ? code : 'McpError' })
       if (firstChunk !== undefined) firstChunks.observe({ server, tool }, firstChunk / SECOND)
       chunks.inc({ server, tool }, event.chunks)
       bytes.inc({ server, tool }, event.bytes)

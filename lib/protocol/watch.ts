@@ -1,5 +1,5 @@
 import { type CallEndEvent, channels, type Outcome } from '../channels.ts'
-import { readable, toRpcError } from '../errors.ts'
+import { readable, ToolError, toRpcError } from '../errors.ts'
 import type { Room } from '../sse/stream.ts'
 import type { Awaitable } from '../store/store.ts'
 import type { Call } from './call.ts'
@@ -58,7 +58,8 @@ export class Watch {
   end (outcome: Outcome, json: string | undefined, thrown: unknown): void {
     const now = performance.now()
     const error = readable(thrown)
-    const rpc = error === undefined ? undefined : toRpcError(error, this.#call.profile.isStateless)
+    // What a tool tells the model on purpose has no code.
+    const rpc = error === undefined || error instanceof ToolError ? undefined : toRpcError(error, this.#call.profile.isStateless)
     const ended: CallEndEvent = {
       server: this.#server,
       call: this.#call.info,
