@@ -111,7 +111,8 @@ export function logSafely (log: Log, error: unknown, message: string, what: Reco
  * `isStateless`: in the codes of 2026-07-28, which has given up -32002 and asks servers to leave -32000 to -32019 alone.
  */
 export function toRpcError (error: unknown, isStateless = false): RpcError {
-  if (error instanceof McpError) return error.rpc
+  const own = error instanceof McpError ? ownRpcOf(error) : undefined
+  if (own !== undefined) return own
   const row = rowOf(error)
   if (row === undefined || !(error instanceof Error) || !('code' in error)) {
     const [message, , code] = catalogue.FST_MCP_INTERNAL
@@ -119,6 +120,26 @@ export function toRpcError (error: unknown, isStateless = false): RpcError {
   }
   const data = { code: String(error.code), ...('data' in error && Object(error.data)) }
   return { code: isStateless ? statelessCode(row) : row[2], message: error.message, data }
+}
+
+/** What an application says, if it can be read: it may have changed it since. */
+function ownRpcOf ({ rpc }: McpError): RpcError | undefined {
+  try {
+    const { code, message, data } = rpc
+    return Number.isInteger(code) && typeof message === 'string' ? { code, message, ...(data !== undefined && { data }) } : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** `FST_MCP_…`, or the number of an application's own error. */
+export function codeOf (error: unknown): string {
+  const { code, data } = toRpcError(error)
+  try {
+    return typeof data?.code === 'string' ? data.code : String(code)
+  } catch {
+    return String(code)
+  }
 }
 
 /** An error of another node, from its JSON-RPC form. */

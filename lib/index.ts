@@ -16,10 +16,12 @@ import { withTickets } from './http/ticket.ts'
 import { Mcp } from './mcp.ts'
 import { type McpOptions, resolveOptions } from './options.ts'
 import { closeServer } from './ops/close.ts'
+import { Connections } from './ops/connections.ts'
 import { Drain } from './ops/drain.ts'
 import { createEvents } from './ops/events.ts'
-import { FreshSockets } from './ops/fresh-sockets.ts'
+import { Handshakes } from './ops/handshakes.ts'
 import { registerHealth } from './ops/health.ts'
+import { Http2Connections } from './ops/http2-connections.ts'
 import { type Running, running } from './ops/running.ts'
 import { createServer } from './assembly.ts'
 
@@ -47,7 +49,8 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
   const { pool, store, sessions, stateless, streamable, httpSse, tickets, tools, scopes } = server
   const metadata = createMetadata(auth || {}, app.prefix)
   const responses = new OpenResponses()
-  const freshSockets = FreshSockets.of(app.server)
+  const http1 = Connections.of(app.server)
+  const wires = { http1, http2: Http2Connections.of(app.server), handshakes: Handshakes.of(app.server) }
 
   const drain = new Drain(server, options.drain.timeout, app.log)
   app.decorate('mcp', new Mcp({ ...server, drain: () => drain.run() }))
@@ -77,7 +80,7 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
       refuse: createRefuse(challenge, tell),
       rates: await createRates(scope, { rateLimit, hasPrincipals: Boolean(auth), tools, counters: store.counters, name: scope.prefix + paths.mcp }),
       responses,
-      freshSockets,
+      http1,
       pool,
       stateless,
       streamable,
@@ -93,7 +96,7 @@ async function plugin (app: FastifyInstance, given: McpOptions): Promise<void> {
   app.addHook('onClose', async () => { running.delete(own) })
   app.register(async scope => registerHealth(scope, { health, ready, mcp: app.mcp, store, problem }))
   app.addHook('onReady', async () => { await store.opened() })
-  app.addHook('preClose', () => closeServer({ ...server, within: app.initialConfig.pluginTimeout || Infinity, drain, responses, freshSockets }))
+  app.addHook('preClose', () => closeServer({ ...server, within: app.initialConfig.pluginTimeout || Infinity, drain, responses, ...wires }))
 }
 
 /**

@@ -1,4 +1,5 @@
 // What an attacker tried, and what has to come of it.
+import { once } from 'node:events'
 import { connect as connectSocket, type Socket } from 'node:net'
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import mcp, { type CallToolResult, type StandardSchema } from 'fastify-mcp-sse'
@@ -777,4 +778,20 @@ t.test('with an output schema a whole result has the value as its structured con
 t.test('whatever was tried, no rejection was left to nobody', async t => {
   await new Promise(resolve => setImmediate(resolve))
   t.strictSame(unhandled, [])
+})
+
+t.test('who sends on and on after a 413 is cut off after a while', async t => {
+  const app = await createApp(t, { limits: { body: 1_000 } })
+  const base = await listen(app)
+  const socket = connectSocket(Number(new URL(base).port), '127.0.0.1')
+  t.teardown(() => socket.destroy())
+  let text = ''
+  socket.on('error', () => {}).setEncoding('utf8').on('data', chunk => { text += chunk })
+  const closed = once(socket, 'close')
+  socket.write(rawOf('POST', { 'content-type': 'application/json', 'content-length': '100000000' }) + 'x'.repeat(2_000))
+  await until(() => text.includes('FST_MCP_BODY_TOO_LARGE'), 'the refusal')
+  const drip = setInterval(() => socket.write('x'), 100)
+  await within(closed, 'the end of the connection')
+  clearInterval(drip)
+  t.match(text, /^HTTP\/1.1 413/)
 })

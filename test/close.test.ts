@@ -7,7 +7,9 @@ import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import mcp from 'fastify-mcp-sse'
 import Fastify from 'fastify'
-import { FreshSockets } from '../lib/ops/fresh-sockets.ts'
+import { Connections } from '../lib/ops/connections.ts'
+import { Handshakes } from '../lib/ops/handshakes.ts'
+import { Http2Connections } from '../lib/ops/http2-connections.ts'
 import { ACCEPT, Client, open, read, SseClient, until, within } from './client.ts'
 import { DeafClient, gate, serve, settles, TRANSPORTS } from './sockets.ts'
 
@@ -50,7 +52,7 @@ t.test('a connection that the host has upgraded is the host\'s', async t => {
   t.after(() => socket.destroy())
   socket.write('GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: test\r\n\r\n')
   await once(socket, 'data')
-  FreshSockets.of(app.server)?.close()
+  await Connections.of(app.server)?.close(0)
   await turn()
   t.notOk(socket.destroyed || socket.readableEnded)
 })
@@ -107,7 +109,7 @@ for (const [what, text] of [
     await turn()
     const ended = once(socket, 'close')
     const took = await close(app)
-    t.ok(took < SOON_MS, `closed after ${took} ms`)
+    t.ok(took < BOUND_MS, `closed after ${took} ms`)
     await ended
   })
 }
@@ -153,11 +155,14 @@ t.test('one watch serves all scopes of a server, and HTTP/2 needs none', async t
   t.after(() => app.close())
   for (const prefix of ['/a', '/b', '/c']) await app.register(async scope => { await scope.register(mcp, { prefix }) })
   await app.ready()
-  t.equal(FreshSockets.of(app.server), FreshSockets.of(app.server))
+  t.equal(Connections.of(app.server), Connections.of(app.server))
   t.equal(app.server.listenerCount('connection'), Fastify().server.listenerCount('connection') + 1)
-  t.equal(FreshSockets.of(Fastify({ http2: true }).server), null)
+  t.equal(Http2Connections.of(app.server), Http2Connections.of(app.server))
+  t.equal(app.server.listenerCount('session'), 1)
+  t.equal(Handshakes.of(app.server), null)
+  t.equal(Connections.of(Fastify({ http2: true }).server), null)
   const secure = createServer()
-  t.ok(FreshSockets.of(secure))
+  t.ok(Connections.of(secure))
   t.equal(secure.listenerCount('secureConnection'), createServer().listenerCount('secureConnection') + 1)
 })
 

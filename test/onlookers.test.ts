@@ -29,6 +29,24 @@ for (const era of ERAS) {
     t.strictSame(ended.filter(({ code }) => code !== undefined).map(({ code }) => code), ['4711', '4711', '4711', '4711'])
   })
 
+  t.test(`on ${era} an error that its application has spoilt is answered, also while refusals are counted`, async t => {
+    const server = nextName()
+    const { app, peer } = await offer(t, era, { name: server })
+    hear(t, 'fastify-mcp-sse:limit', server)
+    hear(t, 'fastify-mcp-sse:auth', server)
+    const no = (): never => { throw new Error('on purpose') }
+    const spoilt = {
+      data: new McpError(4711, 'mine', { code: { toString: 1, valueOf: 1 } }),
+      getter: Object.assign(new McpError(4711, 'mine'), { rpc: { code: 4711, message: 'mine', data: Object.defineProperty({}, 'code', { get: no }) } }),
+      trap: Object.assign(new McpError(4711, 'mine'), { rpc: { code: 4711, get message () { return no() } } }),
+      number: Object.assign(new McpError(4711, 'mine'), { rpc: { code: {}, message: 'mine' } })
+    }
+    for (const [name, error] of Object.entries(spoilt)) app.mcp.tool(name, {}, () => { throw error })
+    const client = await peer()
+    for (const name of ['data', 'getter']) t.match((await client.request('tools/call', { name })).error, { code: 4711, message: 'mine' }, name)
+    for (const name of ['trap', 'number']) t.match((await client.request('tools/call', { name })).error, { code: -32603, message: 'Internal error' }, name)
+  })
+
   t.test(`on ${era} what was thrown and cannot be read is told of`, async t => {
     const server = nextName()
     const { app, peer } = await offer(t, era, { name: server })

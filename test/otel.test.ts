@@ -128,7 +128,7 @@ t.test('parents come from the message, else from the HTTP request, and invalid o
   const header = `00-${OTHER}-b7ad6b7169203331-01`
   t.match(await ping('header', undefined, header), { traceId: OTHER, parentSpanId: 'b7ad6b7169203331' })
   t.match(await ping('both', { traceparent: TRACEPARENT }, header), { traceId: TRACE, links: [{ traceId: OTHER }] })
-  for (const [index, traceparent] of ['nonsense', 7, {}, null, `00-${'0'.repeat(32)}-00f067aa0ba902b7-01`, 'x'.repeat(10_000)].entries()) {
+  for (const [index, traceparent] of ['nonsense', 7, {}, { toString: 1 }, null, `00-${'0'.repeat(32)}-00f067aa0ba902b7-01`, 'x'.repeat(10_000)].entries()) {
     const span = await ping(`bad-${index}`, { traceparent, tracestate: traceparent })
     t.notOk(span.parentSpanId, JSON.stringify(traceparent).slice(0, 50))
     t.not(span.traceId, TRACE)

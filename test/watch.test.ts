@@ -94,14 +94,15 @@ t.test('the log has one line for each call of a handler, and none for others', a
   t.match(line, { level: 30, reqId: /^req-/ })
 })
 
-t.test('the log tells no query of a resource and no name without end', async t => {
+t.test('the log tells no query and no password of a resource, and no name without end', async t => {
   const { app, ofCalls } = await logged(t)
   const client = await Client.connect(app)
   await client.request('resources/read', { uri: 'doc://query?key=secret' })
   await client.request('resources/read', { uri: 'doc://secret#anchor' })
+  await client.request('resources/read', { uri: 'postgres://ada:secret@host/table' })
   await client.request('resources/read')
   await client.call('x'.repeat(300))
-  t.strictSame(ofCalls().map(({ call }) => call.target), ['doc://query', 'doc://secret', undefined, 'x'.repeat(256)])
+  t.strictSame(ofCalls().map(({ call }) => call.target), ['doc://query', 'doc://secret', 'postgres://host/table', undefined, 'x'.repeat(256)])
 })
 
 t.test('a log that is not read at `info` gets no line, and one that cannot say so gets them all', async t => {

@@ -8,7 +8,12 @@ import type { CallEndEvent, CallInfo, CallStartEvent } from 'fastify-mcp-sse'
 
 const storage = new AsyncLocalStorage<Context>()
 const propagator = new W3CTraceContextPropagator()
-const getter = { keys: Object.keys, get: (carrier: object, key: string): string => String(Reflect.get(carrier, key) ?? '') }
+// A client says what it likes.
+const textOf = (carrier: object, key: string): string | undefined => {
+  const value: unknown = Reflect.get(carrier, key)
+  return typeof value === 'string' ? value : undefined
+}
+const getter = { keys: Object.keys, get: textOf }
 const spans = new WeakMap<CallInfo, Span>()
 
 /** The active context is what the storage holds, which the plugin binds to each call. */
@@ -62,8 +67,8 @@ function attributesOf ({ id, method, target, params, revision, session, request 
     'mcp.session.id': session === null ? undefined : createHash('sha256').update(session.id).digest('hex').slice(0, 16),
     ...(method === 'tools/call' && { 'gen_ai.tool.name': target, 'gen_ai.operation.name': 'execute_tool' }),
     ...(method === 'prompts/get' && { 'gen_ai.prompt.name': target }),
-    // A query may hold a secret.
-    ...(method.startsWith('resources/') && typeof params.uri === 'string' && { 'mcp.resource.uri': params.uri.replace(/[?#].*$/s, '') })
+    // A query may hold a secret, and what stands before a host.
+    ...(method.startsWith('resources/') && typeof params.uri === 'string' && { 'mcp.resource.uri': params.uri.replace(/[?#].*$/s, '').replace(/\/\/[^/]*@/, '//') })
   }
 }
 

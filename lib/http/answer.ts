@@ -6,6 +6,7 @@ import type { Line } from '../eras/channel.ts'
 import type { Exchange } from '../eras/handshake.ts'
 import type { Outbox } from '../protocol/call.ts'
 import type { RequestId } from '../protocol/message.ts'
+import type { Http2Connections } from '../ops/http2-connections.ts'
 import { ownerOf } from '../protocol/owner.ts'
 import { comment, message } from '../sse/frame.ts'
 import type { StreamPool } from '../sse/pool.ts'
@@ -23,12 +24,16 @@ export class OpenResponses {
   readonly #sockets = new WeakMap<Socket, Set<() => void>>()
   /** With what breaks the connection of each. */
   readonly #sessions = new Map<Http2Session, () => void>()
+  /** What of their streams is ours. */
+  readonly #own = new WeakSet<object>()
   #onClose: (() => void) | undefined
 
   /** Every request is seen here: a connection of HTTP/2 stays open after its streams, and the server would wait for its client to end it. */
   meet ({ raw }: FastifyReply): void {
     const response: RawResponse = raw
-    const session = response instanceof Http2ServerResponse ? response.stream.session : undefined
+    if (!(response instanceof Http2ServerResponse)) return
+    const { stream, stream: { session } } = response
+    this.#own.add(stream)
     if (session === undefined || this.#sessions.has(session)) return
     // The session hides its socket, and a session that is closing does not break when it is destroyed.
     const { socket: { destroySoon } } = session
@@ -74,8 +79,8 @@ export class OpenResponses {
     return this.#responses.size === 0 && this.#sessions.size === 0
   }
 
-  /** Resolves when all are closed. Those that are not after `ms` are broken: their clients do not read. */
-  async closed (ms: number): Promise<void> {
+  /** Resolves when all are closed. Those that are not after `ms` are broken, unless the host answers on them: their clients do not read. */
+  async closed (ms: number, http2: Http2Connections): Promise<void> {
     for (const session of this.#sessions.keys()) session.close()
     if (this.#isEmpty) return
     let timer
@@ -83,7 +88,7 @@ export class OpenResponses {
       this.#onClose = () => { if (this.#isEmpty) resolve() }
       timer = setTimeout(() => {
         for (const response of this.#responses) response.destroy()
-        for (const destroySoon of this.#sessions.values()) destroySoon()
+        for (const [session, destroySoon] of this.#sessions) if ([...http2.streams(session)].every(stream => this.#own.has(stream))) destroySoon()
         resolve()
       }, ms).unref()
     })

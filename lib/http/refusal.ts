@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { atLimit, errorCodes, isTold, logSafely, readable, toRpcError, toStatus } from '../errors.ts'
+import { atLimit, codeOf, errorCodes, isTold, logSafely, readable, toRpcError, toStatus } from '../errors.ts'
 import { isStatelessVersion } from '../eras/envelope.ts'
 import type { TellRefusal } from '../ops/events.ts'
 import { errorOf, type RequestId } from '../protocol/message.ts'
@@ -7,6 +7,8 @@ import { ownerOf } from '../protocol/owner.ts'
 import { type Challenge, isChallenged } from './challenge.ts'
 
 const SECONDS_TO_RETRY = '5'
+// Longer than a proxy takes to send on what a limit of its own lets through.
+const LINGER_MS = 5_000
 
 /** From this revision on, an error that answers no readable id leaves it out; older clients get JSON-RPC's null. */
 const OMITS_ID_SINCE = '2025-11-25'
@@ -33,12 +35,18 @@ function refuse (reply: FastifyReply, thrown: unknown, { challenge, tell, id }: 
   // A connection of HTTP/2 cannot be upgraded.
   if (status === 426 && reply.request.raw.httpVersionMajor === 1) reply.header('upgrade', 'TLS/1.2').header('connection', 'upgrade')
   // Fastify closes the connection, and the reset overtakes the answer where a proxy still sends the body. Node drops what comes.
-  if (status === 413) reply.removeHeader('connection')
+  if (status === 413) linger(reply.removeHeader('connection').request)
   if ((status === 503 || status === 429) && !reply.hasHeader('retry-after')) reply.header('retry-after', SECONDS_TO_RETRY)
   if (status >= 500 && !isExpected(told)) logSafely(reply.log, error, 'request failed')
   else reply.log.info({ refusal: toRpcError(told) }, 'request refused')
   const isStateless = isStatelessVersion(reply.request.headers['mcp-protocol-version']?.toString())
   reply.header('content-type', 'application/json; charset=utf-8').send(errorOf(id ?? unreadableId(reply.request), told, isStateless, reply.request.id))
+}
+
+/** The rest of a body has its time to come, and no more. */
+function linger ({ raw }: FastifyRequest): void {
+  const timer = setTimeout(() => raw.destroy(), LINGER_MS).unref()
+  raw.once('close', () => clearTimeout(timer))
 }
 
 /** A server that is full, closing or without its store refuses many, for no fault of any request. */
@@ -54,7 +62,7 @@ function unreadableId (request: FastifyRequest): null | undefined {
 /** Fastify's own refusals in the words of the catalogue. What a hook of the host refuses keeps its status. */
 function translate (error: unknown, request: FastifyRequest): { status: number, told: unknown } {
   const told = fromFastify(error, request)
-  const { code } = toRpcError(told).data ?? {}
+  const code = codeOf(told)
   // An error that answers a call from inside JSON-RPC has no status of its own: without a call it is a bad request.
   if (code !== 'FST_MCP_INTERNAL') return { status: toStatus(told) === 200 ? 400 : toStatus(told), told }
   const { statusCode = 500, message = '' } = error instanceof Error && 'statusCode' in error ? error : {}

@@ -17,7 +17,7 @@ import type { SessionInfo } from '../tools/context.ts'
 import { readAccept } from './accept.ts'
 import { Answer, type OpenResponses } from './answer.ts'
 import type { Authenticate, Principal } from './auth.ts'
-import type { FreshSockets } from '../ops/fresh-sockets.ts'
+import type { Connections } from '../ops/connections.ts'
 import { useBodyParser } from './body.ts'
 import type { Challenge } from './challenge.ts'
 import type { Cors } from './cors.ts'
@@ -54,8 +54,8 @@ export interface RoutesOptions {
   readonly cors: Cors | null
   readonly rates: Rates
   readonly responses: OpenResponses
-  /** Null for HTTP/2. */
-  readonly freshSockets: FreshSockets | null
+  /** Null where there is HTTP/2 alone. */
+  readonly http1: Connections | null
   readonly pool: StreamPool
   readonly stateless: Stateless
   readonly streamable: Streamable
@@ -158,10 +158,10 @@ function isFree (scope: FastifyInstance, url: string): boolean {
 type OnRequest = (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void
 
 /** Guard and auth, before the body is read. */
-function admit (transport: RequestMcp['transport'], authenticate: Authenticate, { guard, rates, responses, freshSockets }: RoutesOptions): OnRequest {
+function admit (transport: RequestMcp['transport'], authenticate: Authenticate, { guard, rates, responses, http1 }: RoutesOptions): OnRequest {
   return (request, reply, done) => {
     responses.meet(reply)
-    if (request.method === 'POST') freshSockets?.expect(request.raw)
+    http1?.claim(request.raw)
     const enter = (principal: Principal | null): void => {
       request.mcp = { transport, principal, revision: null, session: null }
       done()
@@ -194,9 +194,8 @@ function refuseStateless (facts: Facts, reply: FastifyReply): Facts {
 }
 
 /** A refusal names the request that it answers, as far as its id can be read. */
-function handlerOf (handle: Handle, { limits, refuse, freshSockets }: RoutesOptions) {
+function handlerOf (handle: Handle, { limits, refuse }: RoutesOptions) {
   return (request: FastifyRequest, reply: FastifyReply): void => {
-    freshSockets?.arrived(request.raw)
     const fail = (error: unknown): void => refuse(reply, error, readableId(request.body, limits.id))
     try {
       const answered = handle(request, reply)

@@ -6,7 +6,9 @@ import type { OpenResponses } from '../http/answer.ts'
 import type { CallsInProgress } from '../protocol/in-progress.ts'
 import type { StreamPool } from '../sse/pool.ts'
 import type { Drain } from './drain.ts'
-import type { FreshSockets } from './fresh-sockets.ts'
+import type { Connections } from './connections.ts'
+import type { Handshakes } from './handshakes.ts'
+import type { Http2Connections } from './http2-connections.ts'
 import type { OpenStore } from '../store/store.ts'
 import { atMost } from './at-most.ts'
 
@@ -21,7 +23,11 @@ export interface Closable {
   readonly responses: OpenResponses
   readonly store: OpenStore
   readonly cluster: Cluster | null
-  readonly freshSockets: FreshSockets | null
+  /** Null where there is HTTP/2 alone. */
+  readonly http1: Connections | null
+  readonly http2: Http2Connections
+  /** Null without TLS. */
+  readonly handshakes: Handshakes | null
 }
 
 // A client that still reads needs far less; one that does not is not waited for.
@@ -33,7 +39,7 @@ const CLOSE_MS = 2_000
 
 /** Ends everything with an answer: calls in an error, streams after their last event. Bounded, whatever the clients and tools do. */
 export async function closeServer (closable: Closable): Promise<void> {
-  const { within, drain, calls, sessions, listeners, pool, responses, store, cluster, freshSockets } = closable
+  const { within, drain, calls, sessions, listeners, pool, responses, store, cluster, http1, http2, handshakes } = closable
   await drain.run(Math.max(0, within - CLOSE_MS))
   pool.refuse()
   calls.abort(new errorCodes.FST_MCP_CLOSING())
@@ -42,8 +48,9 @@ export async function closeServer (closable: Closable): Promise<void> {
   sessions?.close(new errorCodes.FST_MCP_CLOSING())
   listeners.close()
   pool.close()
-  await responses.closed(FLUSH_MS)
-  freshSockets?.close()
+  await Promise.all([responses.closed(FLUSH_MS, http2), http1?.close(FLUSH_MS)])
+  http2.close()
+  handshakes?.close()
   cluster?.close()
   await atMost(STORE_MS, Promise.resolve(store.close()))
 }

@@ -1,5 +1,5 @@
 import { channels } from '../channels.ts'
-import { takeLimit, toRpcError } from '../errors.ts'
+import { codeOf, takeLimit } from '../errors.ts'
 
 /** Publishes a refusal, if it is one that somebody counts. */
 export type TellRefusal = (error: unknown, principal: string | null) => void
@@ -11,7 +11,7 @@ export function createEvents (server: string): TellRefusal {
   return (error, principal) => {
     const { limit, auth } = channels
     if (!limit.hasSubscribers && !auth.hasSubscribers) return
-    const code = String(toRpcError(error).data?.code)
+    const code = codeOf(error)
     const reached = takeLimit(error)
     if (reached !== undefined) limit.publish({ limit: reached.limit, code, principal: reached.owner ?? principal, server })
     if (OF_AUTH.has(code)) auth.publish({ code, server })

@@ -1,5 +1,5 @@
 import type { Outcome } from '../channels.ts'
-import { errorCodes, logSafely, readable, toRpcError, ToolError, toStatus } from '../errors.ts'
+import { codeOf, errorCodes, logSafely, readable, ToolError, toStatus } from '../errors.ts'
 import type { TellRefusal } from '../ops/events.ts'
 import type { Awaitable } from '../store/store.ts'
 import type { Call } from './call.ts'
@@ -68,9 +68,8 @@ function refuse (call: Call, thrown: unknown, desk: Desk): void {
   }
   desk.tell(error, ownerOf(call.principal))
   const { isStateless } = call.profile
-  const { data } = toRpcError(error)
   // What only the author of the handler can mend.
-  const isFault = data?.code === 'FST_MCP_INTERNAL' || error instanceof errorCodes.FST_MCP_RERUN_DIFFERS
+  const isFault = codeOf(error) === 'FST_MCP_INTERNAL' || error instanceof errorCodes.FST_MCP_RERUN_DIFFERS
   if (isFault) logSafely(call.request.log, error, 'call failed', { method: call.method, name: call.params.name })
   // A client asks for more scopes when it reads the status and the challenge, in every era.
   const status = isStateless || error instanceof errorCodes.FST_MCP_SCOPE_INSUFFICIENT ? toStatus(error) : 200

@@ -1,5 +1,5 @@
 import { type CallEndEvent, channels, type Outcome } from '../channels.ts'
-import { readable, ToolError, toRpcError } from '../errors.ts'
+import { codeOf, readable, ToolError, toRpcError } from '../errors.ts'
 import type { Room } from '../sse/stream.ts'
 import type { Awaitable } from '../store/store.ts'
 import type { Call } from './call.ts'
@@ -58,14 +58,13 @@ export class Watch {
   end (outcome: Outcome, json: string | undefined, thrown: unknown): void {
     const now = performance.now()
     const error = readable(thrown)
-    // What a tool tells the model on purpose has no code.
-    const rpc = error === undefined || error instanceof ToolError ? undefined : toRpcError(error, this.#call.profile.isStateless)
     const ended: CallEndEvent = {
       server: this.#server,
       call: this.#call.info,
       outcome,
-      code: rpc && (typeof rpc.data?.code === 'string' ? rpc.data.code : String(rpc.code)),
-      rpcCode: outcome === 'error' ? rpc?.code : undefined,
+      // What a tool tells the model on purpose has no code.
+      code: error === undefined || error instanceof ToolError ? undefined : codeOf(error),
+      rpcCode: outcome === 'error' ? toRpcError(error, this.#call.profile.isStateless).code : undefined,
       error,
       duration: now - this.#startedAt,
       firstChunk: this.#firstAt === undefined ? undefined : this.#firstAt - this.#startedAt,
@@ -88,7 +87,7 @@ export class Watch {
       call: {
         method,
         // What follows may be a secret.
-        target: (method === 'resources/read' ? target?.replace(/[?#].*$/s, '') : target)?.slice(0, MAX_NAME),
+        target: (method === 'resources/read' ? target?.replace(/[?#].*$/s, '').replace(/\/\/[^/]*@/, '//') : target)?.slice(0, MAX_NAME),
         revision,
         principal: principal?.id,
         outcome,
