@@ -30,7 +30,8 @@ export interface AuthEvent extends OfServer {
 
 /**
  * What `fastify-mcp-sse:call:start` carries: a request of a client begins. A store that is bound to this channel
- * (`bindStore` of node:diagnostics_channel) holds for all that its handler and its hooks do.
+ * (`bindStore` of node:diagnostics_channel) holds for all that its handler and its hooks do; what listens to its `signal` runs as
+ * whoever aborts it.
  */
 export interface CallStartEvent extends OfServer {
   /** The same object as in its `call:end`. */

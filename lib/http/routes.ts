@@ -235,7 +235,7 @@ function endpointOf (base: string, messages: string) {
 function baseOf ({ originalUrl }: FastifyRequest, prefix: string, path: string): string {
   // Whoever takes the request for one to a proxy names a host too (RFC 9112, section 3.2.2), which would be anybody's word.
   // So does a path that begins with two slashes, which a router may not care for, and a URL reads `\` as one.
-  const seen = originalUrl.replace(/^https?:\/\/[^/?]*/i, '').replace(/^[/\\]{2,}/, '/').replace(/\/?(?:\?.*)?$/, '')
+  const seen = originalUrl.replace(/^[a-z][\w+.-]*:\/\/[^/?]*/i, '').replace(/^[/\\]{2,}/, '/').replace(/\/?(?:\?.*)?$/, '')
   // The router may not care for case.
   return seen.toLowerCase().endsWith(path.toLowerCase()) ? seen.slice(0, -path.length) : prefix
 }
