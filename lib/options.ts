@@ -11,7 +11,7 @@ const count = z.int().min(1)
 const path = z.string().regex(/^\/[^?#*:]*$/, 'must be a path that starts with / and has no parameters')
 
 // Goes into URLs as it is, so that two slashes would name a host.
-const publicPath = z.string().regex(/^(?:\/(?!\.{1,2}(?:\/|$))[\w.~!$&'()+,;=@-]+)*$/, 'must be a path that starts with /, without a slash at its end and without %')
+const publicPath = z.string().regex(/^(?:\/(?!\.{1,2}(?:\/|$))(?:[\w.~!$&'()+,;=@-]|%(?!2[ef]|5c)[\da-f]{2})+)*$/i, 'must be a path that starts with /, without a slash at its end')
 
 /** A scheme, a host and perhaps a port. Pages that have none of their own send `null`, which is none. */
 export const ORIGIN = /^[a-z][\w+.-]*:\/\/[^/?#@\s]+$/i

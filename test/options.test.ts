@@ -94,7 +94,7 @@ t.test('each option takes what it should', async t => {
 t.test('an option that is wrong is refused, with its name and its value', async t => {
   const bad: [name: string, ...values: unknown[]][] = [
     ['name', '', 7, null], ['version', '', 1], ['title', 7], ['instructions', ['x']],
-    ['prefix', 'a', '/:id', '/a*', '/a?b', '/a#b', 7, null], ['publicPath', 'api', '/', '/a/', '//a', '/a//b', '/a/..', '/./a', '/a?b', '/a#b', '/a b', '/a\n', '/a\\b', 7, null, false], ['paths.mcp', '', 'mcp', '/:x', false], ['paths.sse', 'sse', true, '/s?t'], ['paths.messages', false, ''],
+    ['prefix', 'a', '/:id', '/a*', '/a?b', '/a#b', 7, null], ['publicPath', 'api', '/', '/a/', '//a', '/a//b', '/a/..', '/./a', '/a?b', '/a#b', '/a b', '/a\n', '/a\\b', '/%2e%2E/x', '/a%2fb', '/a%5Cb', '/%zz', 7, null, false], ['paths.mcp', '', 'mcp', '/:x', false], ['paths.sse', 'sse', true, '/s?t'], ['paths.messages', false, ''],
     ['auth', true, 'secret', {}, null, []], ['auth.tokens', 'x', {}, [{ token: 'p', principal: 'a' }, { token: 'p', principal: 'b' }]], ['auth.verify', 'x', {}],
     ['origins', 'https://a.example', ['a.example'], [7], [null]], ['cors', true], ['cors.maxAge', -1, '1h', MAX_TIMER + 1],
     ['helmet', 'on', 7, null, []], ['requireHttps', 'yes', 1], ['hosts', 'a', [''], [7], ['https://a.example'], ['a.example/'], ['a:b'], ['::1']],
