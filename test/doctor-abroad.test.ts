@@ -146,6 +146,11 @@ t.test('a server of 2026-07-28 alone, one that refuses the first request, and on
   t.match(await examine(tiring, '--only', '2025-11-25'), { code: 1, found: { reach: ['nothing-examined'], '2025-11-25': ['rate-limited'] } })
   const guarded = await startImpostor(t, () => ({ status: 401, headers: { 'www-authenticate': 'Bearer' } }))
   t.match(await examine(guarded), { code: 1, found: { admission: ['auth-required'] } })
+  t.match(await examine(guarded, '--token', 'x'), { code: 1, found: { admission: ['token-dropped'] } })
+  const strict = await startImpostor(t, () => ({ status: 401, headers: { 'www-authenticate': 'Bearer error="invalid_token"' } }))
+  t.match(await examine(strict, '--token', 'x'), { code: 1, found: { admission: ['token-refused'] } })
+  const mute = await startImpostor(t, () => ({ status: 401 }))
+  t.match(await examine(mute, '--token', 'x'), { code: 1, found: { admission: ['challenge-missing', 'token-refused'] } })
 })
 
 const initialized = (message: any, more: object = {}): Reply => ({
@@ -208,6 +213,7 @@ t.test('each wrong answer of a session is told', async t => {
   t.match(await of(calls([], () => ({ status: 200 }), 25), '--tool', 'x'), only('tool-unknown'))
   const read = [{ name: 'a', annotations: { readOnlyHint: true } }]
   t.match(await of(calls(read, message => resultTo(message, { isError: true, content: [] }))), { ...only('tool-failed'), verdict: 'warn' })
+  t.match(await of(calls(read, message => resultTo(message, { isError: true }))), only('tool-failed'))
   t.match(await of(calls(read, message => ({ json: { jsonrpc: '2.0', id: message.id, error: { code: 1, message: 'no' } } }))), { ...only('request-failed'), verdict: 'warn' })
 })
 
@@ -300,6 +306,37 @@ t.test('each wrong answer of HTTP+SSE is told', async t => {
   t.strictSame(await of({ post: (_message, n) => n % 2 === 0 ? { status: 404 } : undefined }), ['sessions-scattered'])
   t.strictSame(await of({ post: message => message.method === 'initialize' ? { status: 400, json: { jsonrpc: '2.0', id: 1, error: { code: 1, message: 'no' } } } : undefined }), ['request-failed'])
   t.strictSame(await of({ post: () => ({ status: 200 }) }), ['notification-status', 'request-failed'])
+  // The session that asks which tool does no harm is another one.
+  const answering = async (second: 'hangs' | 'elsewhere' | 'well') => {
+    let streams = 0
+    let say = (_text: string): void => {}
+    const server = createServer(async (request, response) => {
+      if (request.method === 'GET') {
+        if (++streams > 1 && second === 'hangs') return
+        response.writeHead(200, stream).write(`event: endpoint\ndata: ${streams > 1 && second === 'elsewhere' ? 'https://evil.example' : ''}/messages?id=${streams}\n\n`)
+        say = text => response.write(`data: ${text}\n\n`)
+        return
+      }
+      let body = ''
+      for await (const part of request.setEncoding('utf8')) body += part
+      const { id, method } = JSON.parse(body)
+      response.writeHead(request.url?.includes('0000') ? 404 : 202).end()
+      if (method === 'doctor/unknown') say(JSON.stringify({ jsonrpc: '2.0', id, error: { code: -32601, message: 'no' } }))
+      else if (id !== undefined) say(JSON.stringify({ jsonrpc: '2.0', id, result: { protocolVersion: '2024-11-05', tools: [{ name: 7 }] } }))
+    }).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    t.teardown(() => {
+      server.closeAllConnections()
+      server.close()
+    })
+    const { port } = server.address() as AddressInfo
+    return await examine(`http://127.0.0.1:${port}/sse`, '--only', '2024-11-05', '--timeout', '0.3', ...(second === 'well' ? ['--tool', 'x'] : []))
+  }
+  for (const second of ['hangs', 'elsewhere'] as const) {
+    const { code, probes } = await answering(second)
+    t.match([code, probes[2]?.notes], [0, [/no tool was called/]], second)
+  }
+  t.match((await answering('well')).probes[2]?.findings, [{ id: 'tool-unknown', said: 'there is no tool x; there are: none' }])
   // A GET on the url itself is a stream, but one of sessions.
   const sessions = await startImpostor(t, request => request.method === 'GET' && request.url === '/mcp' ? { headers: stream, hangs: true } : undefined)
   t.match((await examine(`${sessions}/mcp`, '--only', '2024-11-05', '--timeout', '0.2')).verdicts, { '2024-11-05': 'skipped' })

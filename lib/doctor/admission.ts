@@ -62,7 +62,7 @@ async function examineChallenge (chart: Chart, patient: Patient, refused: Exchan
   const metadata = place && await readJson(patient, place)
   if (metadata === undefined) {
     // Tokens that are handed out by other ways need no metadata.
-    if (named === undefined) chart.note(`the challenge "${challenge}" names no resource_metadata: clients get their tokens by other ways`)
+    if (named === undefined) chart.note(`the challenge "${challenge}" names no resource_metadata, so clients get their tokens by other ways`)
     else chart.fail('metadata-unreachable', `${named} answers no JSON object`)
     return
   }
