@@ -55,7 +55,7 @@ t.test('a wrong path is told, and where the stream beside it is', async t => {
 
 t.test('a server without sessions is well', async t => {
   const { url } = await startPatient(t, { sessions: false })
-  const { code, found, verdicts } = await examine(`${url}/mcp`, '--strict')
+  const { code, found, verdicts } = await examine(`${url}/mcp`, '--strict', '--idle', '0.1')
   t.strictSame([code, found], [0, {}])
   t.match(verdicts, { '2025-11-25': 'ok', '2024-11-05': 'skipped', '2026-07-28': 'ok' })
 })
