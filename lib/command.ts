@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { realpathSync } from 'node:fs'
+import { readFileSync, realpathSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { examine } from './doctor/examination.ts'
 import { exitCodeOf, writeJson, writeText } from './doctor/findings-report.ts'
@@ -22,8 +22,12 @@ export async function run (argv: readonly string[], { env, signal, hasColours, o
     out(USAGE)
     return 0
   }
+  if (order === 'version') {
+    out(`${readVersion()}\n`)
+    return 0
+  }
   if ('wrong' in order) {
-    err(`${order.wrong}\n\n${USAGE}`)
+    err(`${order.wrong}\ntry --help\n`)
     return 2
   }
   const charts = await examine(order, signal)
@@ -33,6 +37,12 @@ export async function run (argv: readonly string[], { env, signal, hasColours, o
   }
   out(order.isJson ? writeJson(charts, order) : writeText(charts, order, hasColours))
   return exitCodeOf(charts, order.isStrict)
+}
+
+/** Of the package: its file is beside the folder of this one, in the source as in what is published. */
+function readVersion (): string {
+  const { version }: { version: string } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
+  return version
 }
 
 async function main (): Promise<void> {

@@ -61,7 +61,7 @@ async function startOfficial (t: Test): Promise<string> {
 
 t.test('the official server is well, but for what keeps proxies off and streams alive', async t => {
   const url = await startOfficial(t)
-  const { code, probes, verdicts } = await examine(`${url}/mcp`, '--idle', '0.3')
+  const { code, probes, verdicts } = await examine(`${url}/mcp`, '--idle', '16')
   t.strictSame(probes.flatMap(({ findings }) => findings.filter(({ verdict }) => verdict === 'fail')), [])
   t.equal(code, 0)
   t.equal(verdicts['2026-07-28'], 'skipped')
@@ -140,9 +140,17 @@ t.test('a server of 2026-07-28 alone, one that refuses the first request, and on
   const modern = await startImpostor(t, () => ({ status: 400, json: { jsonrpc: '2.0', id: 0, error: { code: -32022, message: 'served: 2026-07-28' } } }))
   t.match((await examine(modern, '--only', '2025-11-25')).verdicts, { '2025-11-25': 'skipped' })
   const tired = await startImpostor(t, () => ({ status: 429 }))
-  t.match(await examine(tired), { code: 0, found: { reach: ['rate-limited'] }, verdicts: { admission: 'skipped' } })
+  t.match(await examine(tired), { code: 1, found: { reach: ['rate-limited', 'nothing-examined'] }, verdicts: { admission: 'skipped' } })
+  const tiring = await startImpostor(t, (_request, message) => ({ status: message.method === 'ping' ? 404 : message.id === 0 && tries++ > 0 ? 429 : 404 }))
+  let tries = 0
+  t.match(await examine(tiring, '--only', '2025-11-25'), { code: 1, found: { reach: ['nothing-examined'], '2025-11-25': ['rate-limited'] } })
   const guarded = await startImpostor(t, () => ({ status: 401, headers: { 'www-authenticate': 'Bearer' } }))
-  t.match(await examine(guarded), { code: 0, found: { admission: ['challenge-metadata'] } })
+  t.match(await examine(guarded), { code: 1, found: { admission: ['auth-required'] } })
+  t.match(await examine(guarded, '--token', 'x'), { code: 1, found: { admission: ['token-dropped'] } })
+  const strict = await startImpostor(t, () => ({ status: 401, headers: { 'www-authenticate': 'Bearer error="invalid_token"' } }))
+  t.match(await examine(strict, '--token', 'x'), { code: 1, found: { admission: ['token-refused'] } })
+  const mute = await startImpostor(t, () => ({ status: 401 }))
+  t.match(await examine(mute, '--token', 'x'), { code: 1, found: { admission: ['challenge-missing', 'token-refused'] } })
 })
 
 const initialized = (message: any, more: object = {}): Reply => ({
@@ -178,7 +186,9 @@ t.test('each wrong answer of a session is told', async t => {
   t.match(await of(({ method }) => method === 'DELETE' ? { status: 500 } : undefined), only('delete-status'))
   t.match(await of((_request, { id, method } = {}) => id === undefined && method !== undefined ? { status: 200 } : undefined), { ...only('notification-status'), verdict: 'warn' })
   t.match(await of((_request, { id, method } = {}) => id === undefined && method !== undefined ? { status: 500 } : undefined), { ...only('notification-status'), verdict: 'fail' })
-  t.match(await of((_request, { method } = {}) => method === 'ping' ? { status: 503 } : undefined), only('request-failed'))
+  t.match(await of((_request, { method, id } = {}) => method === 'ping' && id !== 'reach' ? { status: 503 } : undefined), only('request-failed'))
+  t.match(await of((_request, { method, id } = {}) => method === 'ping' && id === 3 ? { status: 200, json: { jsonrpc: '2.0', id, error: { code: 1, message: { toString: 1 } } } } : undefined), only('request-failed'))
+  t.match(await of((_request, message) => message?.method === 'doctor/unknown' ? { json: { jsonrpc: '2.0', id: message.id, error: { code: { toString: 1 } } } } : undefined), only('method-unknown'))
   t.match(await of(({ headers }, { method } = {}) => method === 'ping' && headers['mcp-session-id'] !== 'known' ? { status: 200, json: {} } : undefined), only('session-unknown-status', 'session-missing-status'))
   t.match(await of(({ headers }, message) => headers['mcp-protocol-version'] === '1999-01-01' ? resultTo(message) : undefined), only('revision-status'))
   t.match(await of((_request, message) => message?.method === 'doctor/unknown' ? resultTo(message) : undefined), only('method-unknown'))
@@ -190,7 +200,45 @@ t.test('each wrong answer of a session is told', async t => {
   t.match(await of((_request, message) => message?.method === 'initialize' ? { json: { jsonrpc: '2.0', id: 0, error: { code: 1, message: 'no' } } } : undefined), only('initialize-failed'))
   const tools = [{ name: 'a', annotations: { readOnlyHint: true }, inputSchema: { required: ['x'] } }, { name: 'b', annotations: { readOnlyHint: true }, inputSchema: { required: [] } }]
   t.match(await of((_request, message) => message?.method === 'tools/list' ? resultTo(message, { tools }) : message?.method === 'tools/call' && message.params.name === 'b' ? { status: 200 } : undefined), only('request-failed'))
-  t.match(await of((_request, message) => message?.method === 'tools/call' ? { status: 200 } : undefined, '--tool', 'x'), only('request-failed'))
+  const calls = (tools: object[], answer: (message: any) => Reply, pages = 1): Other => (_request, message) => {
+    if (message?.method === 'tools/call') return answer(message)
+    if (message?.method !== 'tools/list') return undefined
+    const page = Number(message.params.cursor ?? 1)
+    return resultTo(message, { tools: page < pages ? [{ name: `other${page}` }] : tools, ...(page < pages && { nextCursor: String(page + 1) }) })
+  }
+  t.match(await of(calls([{ name: 'x' }], () => ({ status: 200 }), 3), '--tool', 'x'), { ...only('request-failed'), verdict: 'fail' }, 'on the last page')
+  t.match(await of(calls([], () => ({ status: 200 }), 100), '--tool', 'x'), only('request-failed'), 'a list without end is no proof')
+  t.match(await of((_request, message) => message?.method === 'tools/list' ? resultTo(message) : undefined, '--tool', 'x'), { ...only('request-failed'), verdict: 'fail' }, 'nor is none')
+  t.match(await of(calls([], () => ({ status: 200 })), '--tool', 'x'), only('tool-unknown'))
+  t.match(await of(calls([], () => ({ status: 200 }), 25), '--tool', 'x'), only('tool-unknown'))
+  const read = [{ name: 'a', annotations: { readOnlyHint: true } }]
+  t.match(await of(calls(read, message => resultTo(message, { isError: true, content: [] }))), { ...only('tool-failed'), verdict: 'warn' })
+  t.match(await of(calls(read, message => resultTo(message, { isError: true }))), only('tool-failed'))
+  t.match(await of(calls(read, message => ({ json: { jsonrpc: '2.0', id: message.id, error: { code: 1, message: 'no' } } }))), { ...only('request-failed'), verdict: 'warn' })
+})
+
+t.test('what a tool says of its failure is cut and made harmless, and a name that no header holds goes as base64', async t => {
+  const text = `\u001b[2J${'no '.repeat(200)}`
+  let name = ''
+  const server = await startImpostor(t, (request, message) => {
+    if (message?.method === 'server/discover') return resultTo(message, { supportedVersions: ['2026-07-28'] })
+    if (message?.method === 'tools/list') return resultTo(message, { tools: [{ name: 'größe', annotations: { readOnlyHint: true } }] })
+    if (message?.method !== 'tools/call') return { status: 404, json: { jsonrpc: '2.0', id: message?.id, error: { code: -32601, message: 'no' } } }
+    name = String(request.headers['mcp-name'])
+    return resultTo(message, { isError: true, content: [{ type: 'text', text }] })
+  })
+  const { out } = await consult(['doctor', server, '--only', '2026-07-28'])
+  t.match(out, /tool-failed: größe answered that it failed: "\\u001b\[2Jno no .{100,160}": streaming was not judged$/m)
+  t.equal(name, `=?base64?${Buffer.from('größe').toString('base64')}?=`)
+})
+
+t.test('what no header can hold is not sent, and the visit goes on', async t => {
+  const server = await almostWell(t, ({ method, headers }) => method === 'GET' && headers.accept === 'text/event-stream'
+    ? { headers: { 'content-type': 'text/event-stream' }, text: 'id: \u2603\ndata: x\n\n' }
+    : undefined)
+  const { found } = await examine(`${server}/%ff`, '--only', '2025-11-25,idle', '--idle', '1')
+  t.match(found.idle, ['idle-cut', 'resume-failed'])
+  t.match(await consult(['doctor', `${server}/%ff`, '--only', '2025-11-25']), { code: 0, out: /\/%ff\n/ })
 })
 
 t.test('who does not answer in time is told, wherever it happens', async t => {
@@ -258,6 +306,37 @@ t.test('each wrong answer of HTTP+SSE is told', async t => {
   t.strictSame(await of({ post: (_message, n) => n % 2 === 0 ? { status: 404 } : undefined }), ['sessions-scattered'])
   t.strictSame(await of({ post: message => message.method === 'initialize' ? { status: 400, json: { jsonrpc: '2.0', id: 1, error: { code: 1, message: 'no' } } } : undefined }), ['request-failed'])
   t.strictSame(await of({ post: () => ({ status: 200 }) }), ['notification-status', 'request-failed'])
+  // The session that asks which tool does no harm is another one.
+  const answering = async (second: 'hangs' | 'elsewhere' | 'well') => {
+    let streams = 0
+    let say = (_text: string): void => {}
+    const server = createServer(async (request, response) => {
+      if (request.method === 'GET') {
+        if (++streams > 1 && second === 'hangs') return
+        response.writeHead(200, stream).write(`event: endpoint\ndata: ${streams > 1 && second === 'elsewhere' ? 'https://evil.example' : ''}/messages?id=${streams}\n\n`)
+        say = text => response.write(`data: ${text}\n\n`)
+        return
+      }
+      let body = ''
+      for await (const part of request.setEncoding('utf8')) body += part
+      const { id, method } = JSON.parse(body)
+      response.writeHead(request.url?.includes('0000') ? 404 : 202).end()
+      if (method === 'doctor/unknown') say(JSON.stringify({ jsonrpc: '2.0', id, error: { code: -32601, message: 'no' } }))
+      else if (id !== undefined) say(JSON.stringify({ jsonrpc: '2.0', id, result: { protocolVersion: '2024-11-05', tools: [{ name: 7 }] } }))
+    }).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    t.teardown(() => {
+      server.closeAllConnections()
+      server.close()
+    })
+    const { port } = server.address() as AddressInfo
+    return await examine(`http://127.0.0.1:${port}/sse`, '--only', '2024-11-05', '--timeout', '0.3', ...(second === 'well' ? ['--tool', 'x'] : []))
+  }
+  for (const second of ['hangs', 'elsewhere'] as const) {
+    const { code, probes } = await answering(second)
+    t.match([code, probes[2]?.notes], [0, [/no tool was called/]], second)
+  }
+  t.match((await answering('well')).probes[2]?.findings, [{ id: 'tool-unknown', said: 'there is no tool x; there are: none' }])
   // A GET on the url itself is a stream, but one of sessions.
   const sessions = await startImpostor(t, request => request.method === 'GET' && request.url === '/mcp' ? { headers: stream, hangs: true } : undefined)
   t.match((await examine(`${sessions}/mcp`, '--only', '2024-11-05', '--timeout', '0.2')).verdicts, { '2024-11-05': 'skipped' })
@@ -265,7 +344,9 @@ t.test('each wrong answer of HTTP+SSE is told', async t => {
 
 t.test('2026-07-28: an older server is left out, a broken one is told', async t => {
   const broken = await startImpostor(t, () => ({ status: 502, text: 'Bad Gateway' }))
-  t.match((await examine(broken, '--only', '2026-07-28')).found, { '2026-07-28': ['refused'] })
+  t.match((await examine(broken, '--only', '2026-07-28')).found, { reach: ['app-unreachable'] })
+  const sick = await startImpostor(t, (_request, message) => ({ status: message.method === 'server/discover' ? 500 : 400 }))
+  t.match((await examine(sick, '--only', '2026-07-28')).found, { '2026-07-28': ['refused'] })
   const careless = await startImpostor(t, ({ method }, message) => method === 'GET' ? {} : message?.id === undefined ? {} : resultTo(message, { supportedVersions: ['2026-07-28'] }))
   t.match((await examine(careless, '--only', '2026-07-28,idle', '--idle', '0.1')).found, {
     '2026-07-28': ['notification-status', 'revision-status', 'mismatch-status', 'method-unknown', 'get-status']
@@ -276,12 +357,12 @@ t.test('metadata that do not fit are told', async t => {
   const of = async (metadata: (base: string) => Record<string, Reply>, header = (base: string) => `Bearer resource_metadata="${base}/meta"`) => {
     const url: string = await startImpostor(t, ({ url: path = '/' }) =>
       metadata(url)[path] ?? (path === '/mcp' ? { status: 401, headers: { 'www-authenticate': header(url) } } : undefined))
-    return (await examine(`${url}/mcp`)).found.admission
+    return (await examine(`${url}/mcp`)).found.admission?.filter(id => id !== 'auth-required')
   }
   const wellKnown = '/.well-known/oauth-protected-resource/mcp'
   const right = (base: string) => ({ resource: `${base}/mcp`, authorization_servers: [base] })
   const issuer = '/.well-known/oauth-authorization-server'
-  t.strictSame(await of(base => ({ '/meta': { json: right(base) }, [wellKnown]: { json: right(base) }, [issuer]: { json: { issuer: base } } })), undefined)
+  t.strictSame(await of(base => ({ '/meta': { json: right(base) }, [wellKnown]: { json: right(base) }, [issuer]: { json: { issuer: base } } })), [])
   t.strictSame(await of(base => ({ '/meta': { json: right(base) }, [issuer]: { json: { issuer: 'https://other.example' } } })), ['metadata-well-known', 'authorization-server'])
   t.strictSame(await of(() => ({ '/meta': { json: { resource: 'https://other.example' } }, [wellKnown]: { json: { a: 1 } } })), ['metadata-resource', 'authorization-server'])
   t.strictSame(await of(base => ({ [wellKnown]: { json: { resource: `${base}/mcp`, authorization_servers: ['ftp://x', 'http://127.0.0.1:1/'] } } }), () => 'Bearer'), ['challenge-metadata', 'authorization-server'])
@@ -308,6 +389,11 @@ t.test('an event stream is read whatever its line ends are, and bounded', async 
   t.equal(await reader.find(({ event }) => event === 'b', 5), undefined)
   source.push('data: late\n\n')
   t.match(await reader.find(({ event }) => event === 'message', 1_000), { data: 'late' })
+  const flood = new Readable({ read () {} })
+  const flooded = new EventReader(flood)
+  flood.push('data\n\n'.repeat(110_000))
+  await flooded.over(1_000, new AbortController().signal)
+  t.equal(flooded.ended?.kind, 'reset')
   source.push('x'.repeat(17_000_000))
   await reader.over(1_000, new AbortController().signal)
   t.equal(reader.ended?.kind, 'reset')
@@ -317,9 +403,9 @@ t.test('a command line that is wrong is told so', async t => {
   const url = 'http://127.0.0.1:1/mcp'
   const wrong: [argv: string[], words: RegExp][] = [
     [[], /a command is missing/],
-    [['nurse'], /"nurse" is no command/],
+    [['nurse'], /^"nurse" is no command, "doctor" is\ntry --help\n$/],
     [['doctor'], /the url is missing/],
-    [['doctor', url, 'b'], /"b" is too much/],
+    [['doctor', url, '--header', 'authorization: Bearer', 'b'], /^one url is enough, and 1 more words were given: quote what holds spaces\n/],
     [['doctor', 'ftp://x'], /a url begins with/],
     [['doctor', 'x'], /a url begins with/],
     [['doctor', url, '--sse', 'x'], /a url begins with/],
@@ -334,12 +420,14 @@ t.test('a command line that is wrong is told so', async t => {
     [['doctor', url, '--header', 'a'], /--header/],
     [['doctor', url, '--origin', 'app.example'], /--origin/],
     [['doctor', url, '--origin', 'https://app.example/x'], /--origin/],
-    [['doctor', url, '--what'], /--what/]
+    [['doctor', url, '--what', '--json'], /^Unknown option '--what'\ntry --help\n$/]
   ]
   for (const [argv, words] of wrong) {
     const { code, out, err } = await consult(argv)
     t.match([code, out, err], [2, '', words], argv.join(' '))
   }
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  t.match(await consult(['--version']), { code: 0, out: `${version}\n`, err: '' })
   t.match(await consult(['doctor', '--help']), { code: 0, out: /^fastify-mcp-sse doctor <url>/ })
 })
 

@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { createApp, listen } from './client.ts'
+import { createApp, listen, until } from './client.ts'
 import { Balancer } from './cluster/balancer.ts'
 import { consult, examine, startPatient } from './consultation.ts'
 import { freePort } from './free-port.ts'
@@ -36,7 +36,7 @@ t.test('people get aligned lines, on a terminal in colours', async t => {
   t.match(out, /^- A page in a browser {9}skipped {2}--origin names the origin of the page$/m)
   t.match(out, /^7 ok, 0 warned, 0 failed, 2 skipped$/m)
   const noted = await consult(['doctor', `${url}/mcp`, '--only', '2024-11-05'])
-  t.match(noted.out, /^ {4}no tool was called/m)
+  t.match(noted.out, /HTTP\+SSE 2024-11-05 {2}ok .*chunks 4/, 'a revision that does not tell which tool does no harm')
   const coloured = await consult(['doctor', `${url}/nothing?key=secret`, '--only', '2026-07-28'], { hasColours: true })
   t.match(coloured.out, '\u001b[90m-\u001b[0m')
   t.notMatch(coloured.out, 'secret')
@@ -45,6 +45,8 @@ t.test('people get aligned lines, on a terminal in colours', async t => {
 t.test('a wrong path is told, and where the stream beside it is', async t => {
   const { url } = await startPatient(t)
   t.match(await examine(`${url}/nothing`), { code: 1, found: { reach: ['not-mcp'] } })
+  const only = await examine(`${url}/nothing`, '--only', '2026-07-28')
+  t.match([only.code, only.probes[0]?.findings], [1, [{ id: 'not-mcp', said: '/nothing answers, and speaks none of 2026-07-28' }]])
   t.match(await examine(`${url}/a/nothing`), { code: 1, found: { reach: ['not-mcp'] }, verdicts: { '2024-11-05': 'skipped' } })
   t.match(await examine(`${url}/sse`), { code: 0, found: {}, verdicts: { '2024-11-05': 'ok', '2025-11-25': 'skipped' } })
   t.match(await examine(`${url}/mcp`, '--sse', `${url}/sse`, '--only', '2024-11-05'), { code: 0, verdicts: { '2024-11-05': 'ok' } })
@@ -53,18 +55,27 @@ t.test('a wrong path is told, and where the stream beside it is', async t => {
 
 t.test('a server without sessions is well', async t => {
   const { url } = await startPatient(t, { sessions: false })
-  const { code, found, verdicts } = await examine(`${url}/mcp`, '--idle', '0.1')
-  t.strictSame([code, found], [0, { idle: ['idle-silent'] }])
+  const { code, found, verdicts } = await examine(`${url}/mcp`, '--strict', '--idle', '0.1')
+  t.strictSame([code, found], [0, {}])
   t.match(verdicts, { '2025-11-25': 'ok', '2024-11-05': 'skipped', '2026-07-28': 'ok' })
-  t.equal((await examine(`${url}/mcp`, '--idle', '0.1', '--strict')).code, 1)
+})
+
+t.test('what keeps a stream alive is judged when the stream was held for long enough', async t => {
+  const { url } = await startPatient(t, { streams: { keepAlive: 60_000 } })
+  const [long, short] = await Promise.all(['16', '0.1'].map(idle => examine(`${url}/mcp`, '--only', '2026-07-28,idle', '--strict', '--idle', idle)))
+  t.match(long, { code: 1, found: { idle: ['idle-silent'] } })
+  t.match(short, { code: 0, found: {} })
+  t.match(short?.probes.at(-1)?.notes, ['subscriptions/listen: open for 0.1 s', /held too short to tell/])
 })
 
 t.test('tools: the one that is named, one that fails, and one that says all at once', async t => {
   const { app, url } = await startPatient(t)
   const probesOf = async (...more: string[]) => await examine(`${url}/mcp`, '--only', '2025-11-25,2024-11-05', ...more)
-  t.match((await probesOf('--tool', 'break')).probes[2]?.notes, ['break answered that it failed', 'break gave no chunk before its result'])
+  t.match((await probesOf('--tool', 'break')), { code: 1, found: { '2025-11-25': ['tool-failed'], '2024-11-05': ['tool-failed'] } })
   t.match((await probesOf('--tool', 'whole')).probes[2]?.notes, ['whole gave no chunk before its result'])
-  t.match((await probesOf('--tool', 'nothing')).found, { '2025-11-25': ['request-failed'], '2024-11-05': ['request-failed'] })
+  const none = await probesOf('--tool', 'nothing')
+  t.match(none, { code: 1, found: { '2025-11-25': ['tool-unknown'], '2024-11-05': ['tool-unknown'] } })
+  t.match(none.probes[2]?.findings, [{ said: 'there is no tool nothing; there are: break, tick, whole' }])
   app.mcp.tool('burst', { input: { type: 'object', properties: { n: { type: 'number' } }, required: ['n'] } }, async function * ({ n }: any) {
     await sleep(500)
     for (let i = 0; i < n; i++) yield 'x'
@@ -91,12 +102,15 @@ t.test('auth: the challenge leads to the authorization server, and the token let
   await app.listen({ port: mine, host: '127.0.0.1' })
 
   const stranger = await examine(url)
-  t.match(stranger, { code: 0, found: {}, verdicts: { admission: 'ok', '2025-11-25': 'skipped', idle: 'skipped' } })
+  t.match(stranger, { code: 1, found: { admission: ['auth-required'] }, verdicts: { '2025-11-25': 'skipped', idle: 'skipped' } })
+  t.match(await consult(['doctor', url, '--idle', '0'], { env: { MCP_TOKEN: '' } }), { code: 1, out: /auth-required: a token is asked for, and none was given/ })
   const known = await consult(['doctor', url, '--json', '--idle', '0'], { env: { MCP_TOKEN: 'secret-token' } })
   t.equal(known.code, 0)
   t.notMatch(known.out, 'secret-token')
   t.match(JSON.parse(known.out).probes.map(({ verdict }: { verdict: string }) => verdict), ['ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'skipped', 'skipped'])
   t.match(await examine(url, '--token', 'wrong'), { code: 1, found: { admission: ['token-refused'] } })
+  const dropping = await startMeddler(t, url, { dropsAsked: ['authorization'] })
+  t.match((await examine(`${dropping}/mcp`, '--token', 'secret-token')).probes[1]?.findings.at(-1), { id: 'token-dropped', said: /as if no token had come/, do: /proxy_set_header Authorization/ })
   t.match(await examine(url, '--header', 'Authorization: Bearer secret-token'), { code: 0, verdicts: { '2025-11-25': 'ok' } })
 
   const other = await serve({ resource: 'https://else.example/mcp', authorizationServers: [`http://127.0.0.1:${port}`], scopes: ['write'] })
@@ -105,12 +119,17 @@ t.test('auth: the challenge leads to the authorization server, and the token let
   t.match(await examine(`${elsewhere}/mcp`, '--token', 'secret-token', '--timeout', '1'), { found: { admission: ['metadata-unreachable', 'scope-insufficient'] } })
 
   const bare = await listen(await serve({}))
-  t.match(await examine(`${bare}/mcp`), { code: 0, found: { admission: ['challenge-metadata'] } })
+  const closed = await examine(`${bare}/mcp`)
+  t.match([closed.code, closed.found, closed.probes[1]?.notes], [1, { admission: ['auth-required'] }, [/names no resource_metadata/]])
+  t.match(await examine(`${bare}/mcp`, '--token', 'secret-token', '--strict'), { code: 0, found: {} }, 'static tokens are no fault')
+  const page = await examine(`${bare}/mcp`, '--only', 'browser', '--origin', ORIGIN)
+  t.match([page.verdicts.admission, page.probes[1]?.notes.at(-1)], ['ok', /a token is asked for/])
   const deaf = await startMeddler(t, bare, { drops: ['www-authenticate'] })
   t.match(await examine(`${deaf}/mcp`), { code: 1, found: { admission: ['challenge-missing'] } })
 
   const open = await startPatient(t)
   t.match((await examine(`${open.url}/mcp`, '--token', 'unused')).probes[1]?.notes, ['no token is asked for'])
+  t.strictSame((await examine(`${open.url}/nothing`, '--token', 'unused')).probes[1]?.notes, [], 'a 404 proves nothing')
 })
 
 t.test('guards tell which option lets the visitor in', async t => {
@@ -173,6 +192,23 @@ t.test('nginx that buffers is found', withNginx, async t => {
   const bad = await startNginx(t, url, 'proxy_buffering on; proxy_ignore_headers X-Accel-Buffering; proxy_http_version 1.0;')
   const { code, found } = await examine(`${bad}/mcp`, '--tool', 'tick', '--timeout', '1')
   t.match([code, found], [1, { '2025-11-25': ['stream-held', 'chunks-held'], '2024-11-05': ['stream-held'], '2026-07-28': ['chunks-held'] }])
+  for (const fair of ['proxy_http_version 1.0;', 'proxy_ignore_headers X-Accel-Buffering; proxy_http_version 1.1;']) {
+    const { code, found } = await examine(`${await startNginx(t, url, `proxy_buffering on; ${fair}`)}/mcp`, '--tool', 'tick', '--timeout', '1')
+    t.strictSame([code, found], [0, {}], fair)
+  }
+})
+
+t.test('nginx in front of an app that is down, or of none that speaks http, says so once', withNginx, async t => {
+  const down = await startNginx(t, `http://127.0.0.1:${await freePort()}`, '')
+  const { code, probes } = await examine(`${down}/mcp`, '--token', 'x')
+  t.match([code, probes.length, probes[0]?.findings], [1, 1, [{ id: 'app-unreachable', said: 'the first request was answered 502, text/html: 502 Bad Gateway' }]])
+  const { url } = await startPatient(t)
+  const failing = await startMeddler(t, url, { answers: (_request, body) => body.includes('initialize') ? { status: 504, body: 'late' } : undefined })
+  t.match(await examine(`${failing}/mcp`), { code: 1, found: { admission: ['app-unreachable'] }, verdicts: { '2025-11-25': 'skipped' } })
+  const busy = await startMeddler(t, url, { answers: () => ({ status: 503, headers: { 'content-type': 'application/json' }, body: '{}' }) })
+  t.match((await examine(`${busy}/mcp`)).found, { '2025-11-25': ['refused'] }, 'an app that says it is busy is reached')
+  const plain = await startMeddler(t, url, { answers: () => ({ status: 400, headers: { 'content-type': 'text/html' }, body: '<html><title>400 The plain HTTP request was sent to HTTPS port</title>' }) })
+  t.match((await examine(`${plain}/mcp`)).probes[0]?.findings, [{ id: 'https-required', said: /on a port of https: 400 The plain HTTP request was sent to HTTPS port$/ }])
 })
 
 t.test('nginx that passes on is well', withNginx, async t => {
@@ -184,7 +220,10 @@ t.test('nginx that passes on is well', withNginx, async t => {
 t.test('compressed streams, and streams without the headers that keep proxies off, are told', async t => {
   const { url } = await startPatient(t)
   const zipped = await startMeddler(t, url, { gzips: true })
-  t.match(await examine(`${zipped}/mcp`, '--only', '2025-11-25'), { code: 1, found: { '2025-11-25': ['stream-encoded'] } })
+  t.match(await examine(`${zipped}/mcp`, '--only', '2025-11-25'), { code: 0, found: { '2025-11-25': ['stream-encoded'] } })
+  const held = await startMeddler(t, url, { gzips: true, holds: true })
+  const { probes } = await examine(`${held}/mcp`, '--only', '2025-11-25', '--tool', 'tick')
+  t.match(probes[2]?.findings, [{ id: 'stream-encoded', verdict: 'fail', said: /its chunks were held/ }, { id: 'chunks-held', verdict: 'fail' }])
   const bare = await startMeddler(t, url, { drops: ['x-accel-buffering'], sets: { 'cache-control': 'no-cache' } })
   t.match(await examine(`${bare}/mcp`, '--only', '2025-11-25'), { code: 0, found: { '2025-11-25': ['stream-cache-header', 'stream-accel-header'] } })
   const barer = await startMeddler(t, url, { drops: ['cache-control'] })
@@ -205,7 +244,8 @@ t.test('who cuts idle streams is found, with how they end and whether they resum
   const gone = await startMeddler(t, url, { cuts: 1_000, breaks: ({ headers }) => headers['last-event-id'] !== undefined })
   const lost = (await examine(`${gone}/mcp`, '--idle', '5', '--only', '2025-11-25,2026-07-28,idle')).probes.at(-1)
   t.match(lost?.findings, [{ id: 'idle-cut' }, { id: 'resume-failed', said: /the connection was reset/ }, { id: 'idle-cut', said: /^subscriptions/ }])
-  t.match((await examine(`${url}/mcp`, '--idle', '1', '--only', 'idle')).probes.at(-1), { reason: 'there is no stream to hold open' })
+  const nothing = await examine(`${url}/mcp`, '--idle', '1', '--only', 'idle')
+  t.match([nothing.code, nothing.found, nothing.probes.at(-1)], [1, { reach: ['nothing-examined'] }, { reason: 'there is no stream to hold open' }])
 })
 
 t.test('a prefix that a proxy takes away leaves the endpoint out of reach only when the app is not told', async t => {
@@ -213,7 +253,17 @@ t.test('a prefix that a proxy takes away leaves the endpoint out of reach only w
   const moved = await startMeddler(t, url, { prefix: '/api' })
   const { found, probes } = await examine(`${moved}/api/mcp`, '--only', '2025-11-25,2024-11-05')
   t.strictSame(found, { '2024-11-05': ['endpoint-unreachable'] })
-  t.match(probes[3]?.findings, [{ said: 'the stream is at /api/sse, its endpoint at /messages, and a POST there was answered 404' }])
+  t.match(probes[3]?.findings, [{ said: 'the stream is at /api/sse, its endpoint at /messages, and a POST there was answered 404', do: /^tell [^;]+publicPath: '.api'/ }])
+  const told = await startPatient(t, { publicPath: '/api' })
+  const right = await startMeddler(t, told.url, { prefix: '/api' })
+  t.match(await examine(`${right}/api/mcp`, '--only', '2024-11-05'), { code: 0, found: {} })
+})
+
+t.test('sessions of HTTP+SSE end when nobody came back for the replay window', async t => {
+  const { app, url } = await startPatient(t, { sessions: { replay: { window: 300 } } })
+  t.equal((await examine(`${url}/mcp`, '--only', '2024-11-05')).code, 0)
+  t.ok(app.mcp.stats().sessions > 0, 'they have no DELETE')
+  await until(() => app.mcp.stats().sessions === 0, 'the end of the sessions')
 })
 
 t.test('a rate limit stops the visit politely', async t => {

@@ -48,14 +48,16 @@ export class Chart {
     if (!this.#isClosed()) this.#add('warn', id, said)
   }
 
-  /** Says what closed it. */
-  close (id: FindingId, said: string): void {
-    this.#add('warn', id, said)
+  /** Says what closed it, or what follows from that. */
+  close (verdict: Finding['verdict'], id: FindingId, said: string): void {
+    this.#add(verdict, id, said)
   }
 
   #add (verdict: Finding['verdict'], id: FindingId, said: string): void {
-    if (this.findings.some(finding => finding.id === id)) return
-    this.findings.push({ id, verdict, said, do: advice[id] })
+    const known = this.findings.findIndex(finding => finding.id === id)
+    const finding = { id, verdict, said, do: advice[id] }
+    if (known < 0) this.findings.push(finding)
+    else if (verdict === 'fail' && this.findings[known]?.verdict === 'warn') this.findings[known] = finding
   }
 
   /** Takes over what another one says, in its order. */

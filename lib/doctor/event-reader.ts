@@ -17,6 +17,7 @@ export interface Ending {
 
 // No server sends so much to a visitor that asks for so little.
 const MOST_CHARACTERS = 16_777_216
+const MOST_LINES = 200_000
 const LINE = /\r\n|\n|\r(?!$)/
 
 /** Reads an event stream as it comes, and remembers when. */
@@ -29,6 +30,7 @@ export class EventReader {
   readonly #source: Readable
   #rest = ''
   #left = MOST_CHARACTERS
+  #linesLeft = MOST_LINES
   #event = ''
   #data: string[] = []
   readonly #wakes = new Set<() => void>()
@@ -44,10 +46,11 @@ export class EventReader {
   }
 
   #take (text: string): void {
-    this.#left -= text.length
-    if (this.#left < 0) this.#source.destroy()
     const lines = (this.#rest + text).split(LINE)
     this.#rest = lines.splice(-1).join('')
+    this.#left -= text.length
+    this.#linesLeft -= lines.length
+    if (this.#left < 0 || this.#linesLeft < 0) this.#source.destroy()
     for (const line of lines) this.#line(line)
     this.#wake()
   }

@@ -25,7 +25,7 @@ export async function examine (order: Order, signal: AbortSignal): Promise<Chart
     charts.push(chart)
     if (patient.limited !== undefined) return chart.skip('the rate limit was reached')
     await look(chart)
-    if (patient.limited !== undefined) chart.close('rate-limited', `429, Retry-After: ${patient.limited}; the rest was left out`)
+    if (patient.limited !== undefined) chart.close('warn', 'rate-limited', `429, Retry-After: ${patient.limited}; the rest was left out`)
   }
   const asked = Object.fromEntries([...ERAS, 'browser', 'idle'].map(id => [id, true]))
   try {
@@ -43,30 +43,45 @@ export async function examine (order: Order, signal: AbortSignal): Promise<Chart
         else await examineSessions(chart, patient, era)
       }))
     }
-    if (blocked === undefined && order.only.length === 0) judgeEras(charts, patient)
+    if (blocked === undefined) judgeEras(charts, patient)
     await probe('browser', 'A page in a browser', async chart => {
       if (order.origin === undefined) chart.skip('--origin names the origin of the page')
       else await examinePage(chart, patient, order.origin)
     })
     await probe('idle', 'Idle streams', whenIn(chart => examineIdle(chart, patient)))
+    if (!charts.some(isExamined)) judgeNothing(charts)
     return charts
   } finally {
     await patient.close()
   }
 }
 
-/** A stream beside the url does not make the url one of MCP. */
+/** A stream beside the url does not make the url one of MCP, unless the stream alone was asked for. */
 function judgeEras (charts: readonly Chart[], { order, sse }: Patient): void {
   const { pathname } = order.url
-  const isServed = charts.some(({ id, verdict }) => ERAS.includes(id) && verdict !== 'skipped' && (id !== '2024-11-05' || sse?.pathname === pathname))
-  if (isServed || order.sse !== undefined) return
-  charts[0]?.fail('not-mcp', `${pathname} answers, and speaks no revision of MCP${sse === undefined ? '' : `; ${sse.pathname} does`}`)
+  const eras = charts.filter(({ id }) => ERAS.includes(id))
+  const isServed = eras.some(({ id, verdict }) => verdict !== 'skipped' && (id !== '2024-11-05' || sse?.pathname === pathname || order.only.length > 0))
+  if (isServed || eras.length === 0 || order.sse !== undefined) return
+  const what = order.only.length === 0 ? 'no revision of MCP' : `none of ${eras.map(({ id }) => id).join(', ')}`
+  charts[0]?.fail('not-mcp', `${pathname} answers, and speaks ${what}${sse === undefined ? '' : `; ${sse.pathname} does`}`)
+}
+
+/** Whether something of the server itself was seen, beyond the way to it. */
+function isExamined ({ id, verdict, measures, findings }: Chart): boolean {
+  if (id === 'reach' || id === 'admission' || verdict === 'skipped') return false
+  return Object.keys(measures).length > 0 || findings.length === 0 || findings.some(finding => finding.id !== 'rate-limited')
+}
+
+/** A visit that saw nothing must not look well. */
+function judgeNothing (charts: readonly Chart[]): void {
+  const isTold = charts.some(({ verdict }) => verdict === 'fail')
+  if (!isTold) charts[0]?.close('fail', 'nothing-examined', 'every probe was skipped: nothing is known of the server')
 }
 
 /** The first request is any POST: what matters is the way that it takes. */
 async function reach (chart: Chart, patient: Patient): Promise<boolean> {
   const first = await patient.ask({ message: { jsonrpc: '2.0', id: 'reach', method: 'ping' } })
-  const isThere = examineReach(chart, first, patient.order.url)
+  const isThere = await examineReach(chart, first, patient.order.url, patient.order.timeout)
   if (!isSilence(first)) first.close()
   return isThere
 }

@@ -34,16 +34,19 @@ export class Exchange {
   readonly startedAt: number
   /** Milliseconds from then to the head. */
   readonly headMs: number
+  /** Whether the request went out with `Authorization`. */
+  readonly isAuthorized: boolean
   readonly #incoming: IncomingMessage
   readonly #body: Readable
   #reader: EventReader | undefined
 
-  constructor (incoming: IncomingMessage, startedAt: number) {
+  constructor (incoming: IncomingMessage, startedAt: number, isAuthorized: boolean) {
     this.#incoming = incoming
     this.status = Number(incoming.statusCode)
     this.headers = incoming.headers
     this.version = incoming.httpVersion
     this.startedAt = startedAt
+    this.isAuthorized = isAuthorized
     this.headMs = performance.now() - startedAt
     this.#body = decode(incoming)
     this.#body.on('error', () => {})
@@ -98,7 +101,16 @@ function decode (incoming: IncomingMessage): Readable {
 }
 
 /** Sends one request on a connection of its own. */
-export function exchange ({ method, url, headers, body, timeout, isInsecure, signal }: Ask): Promise<Exchange | Silence> {
+export async function exchange (ask: Ask): Promise<Exchange | Silence> {
+  try {
+    return await send(ask)
+  } catch (error) {
+    // What a server gave, an id or a name, may be more than a header holds.
+    return { silence: 'UNSENT', words: `the request cannot be sent: ${wordsOf(error)}` }
+  }
+}
+
+function send ({ method, url, headers, body, timeout, isInsecure, signal }: Ask): Promise<Exchange | Silence> {
   return new Promise(resolve => {
     const isSecure = url.protocol === 'https:'
     let startedAt = performance.now()
@@ -116,7 +128,7 @@ export function exchange ({ method, url, headers, body, timeout, isInsecure, sig
     })
     outgoing.on('response', incoming => {
       clearTimeout(timer)
-      resolve(new Exchange(incoming, startedAt))
+      resolve(new Exchange(incoming, startedAt, headers.authorization !== undefined))
     })
     outgoing.end(body)
   })
@@ -140,6 +152,10 @@ const PLAIN_WORDS: Record<string, string> = {
   EPROTO: 'it does not speak TLS on this port, or no version that is spoken here',
   ERR_SSL_WRONG_VERSION_NUMBER: 'it speaks plain http on this port',
   ERR_SSL_PACKET_LENGTH_TOO_LONG: 'it speaks plain http on this port'
+}
+
+function wordsOf (error: unknown): string {
+  return String(Reflect.get(Object(error), 'message'))
 }
 
 const TLS = /CERT|SSL|TLS|EPROTO|SIGNATURE/

@@ -26,7 +26,16 @@ function shown (url: URL): string {
   const copy = new URL(url)
   copy.username = copy.password = ''
   if (copy.search !== '') copy.search = '?…'
-  return decodeURI(copy.href)
+  return readableOf(copy.href)
+}
+
+function readableOf (href: string): string {
+  try {
+    return decodeURI(href)
+  } catch {
+    // Not every percent sign begins a letter.
+    return href
+  }
 }
 
 /** Lines for people. */

@@ -6,6 +6,8 @@ import { failStream } from './streamed.ts'
 
 // A comment that opens the stream keeps nothing alive.
 const GREETING_MS = 50
+// The HTML standard advises a comment "every 15 seconds or so".
+const USUAL_S = 16
 
 /** Holds every kind of stream open that the server offers, all at once, and looks whether somebody cuts it. */
 export async function examineIdle (chart: Chart, patient: Patient): Promise<void> {
@@ -41,7 +43,9 @@ async function hold (chart: Chart, patient: Patient, { name, key, open, resume }
   if (period !== undefined) chart.measure(`${key}CommentMs`, period)
   if (ended === undefined) {
     chart.note(`${name}: open for ${idle} s`)
-    if (kept.length === 0) chart.warn('idle-silent', `${name}: no comment kept it alive in ${idle} s`)
+    if (kept.length > 0) return
+    if (idle < USUAL_S) chart.note(`${name}: held too short to tell whether comments keep it alive, which come every 15 s or so`)
+    else chart.warn('idle-silent', `${name}: no comment kept it alive in ${idle} s`)
     return
   }
   const lasted = ((ended.at - from) / 1_000).toFixed(1)

@@ -39,9 +39,12 @@ Examines a deployed MCP server from outside, and says what to change in app and 
   --insecure               take any certificate
   --strict                 warnings fail too
   --json                   one JSON document
-  --help
+  --help, --version
 
-Exit codes: 0 well, 1 something failed, 2 wrong usage, 3 not reached, 130 interrupted.
+It ends the sessions that it opens. Those of HTTP+SSE cannot be ended: they are gone when nobody came back
+for \`sessions.replay.window\` (5 min unless set).
+
+Exit codes: 0 well, 1 something failed or nothing was examined, 2 wrong usage, 3 not reached, 130 interrupted.
 `
 
 const options = {
@@ -57,7 +60,8 @@ const options = {
   insecure: { type: 'boolean', default: false },
   strict: { type: 'boolean', default: false },
   json: { type: 'boolean', default: false },
-  help: { type: 'boolean', short: 'h', default: false }
+  help: { type: 'boolean', short: 'h', default: false },
+  version: { type: 'boolean', default: false }
 } as const
 
 const HEADER = /^[\w!#$%&'*+.^`|~-]+:[\t\x20-\x7e]*$/
@@ -65,15 +69,17 @@ const TOKEN = /^[\x21-\x7e]+$/
 // Timers take no more.
 const MOST_SECONDS = 86_400
 
-/** Reads a command line: an order, a wish for help, or what is wrong with it. */
-export function readOrder (argv: readonly string[], env: Readonly<Record<string, string | undefined>>): Order | 'help' | { wrong: string } {
+/** Reads a command line: an order, a wish for help or the version, or what is wrong with it. */
+export function readOrder (argv: readonly string[], env: Readonly<Record<string, string | undefined>>): Order | 'help' | 'version' | { wrong: string } {
   const parsed = parse(argv)
   if ('wrong' in parsed) return parsed
   const { values, positionals: [command, target, ...more] } = parsed
   if (values.help) return 'help'
-  if (command !== 'doctor') return { wrong: command === undefined ? 'a command is missing' : `"${command}" is no command` }
+  if (values.version) return 'version'
+  if (command !== 'doctor') return { wrong: command === undefined ? 'a command is missing' : `"${command}" is no command, "doctor" is` }
   if (target === undefined) return { wrong: 'the url is missing' }
-  if (more.length > 0) return { wrong: `"${more.join(' ')}" is too much` }
+  // None of what it may be is repeated where it may be a secret.
+  if (more.length > 0) return { wrong: `one url is enough, and ${more.length} more words were given: quote what holds spaces` }
   const url = readUrl(target)
   const sse = values.sse === undefined ? undefined : readUrl(values.sse)
   if (url === undefined || (sse === undefined && values.sse !== undefined)) return { wrong: 'a url begins with http:// or https://' }
@@ -86,8 +92,8 @@ export function readOrder (argv: readonly string[], env: Readonly<Record<string,
   const idle = readSeconds(values.idle)
   const timeout = readSeconds(values.timeout)
   if (idle === undefined || timeout === undefined || timeout === 0) return { wrong: '--idle and --timeout are seconds' }
-  const token = values.token ?? env.MCP_TOKEN
-  // Neither is repeated: it may be the secret itself.
+  // A variable that is set to nothing gives no token.
+  const token = [values.token, env.MCP_TOKEN].find(given => given !== undefined && given !== '')
   if (token !== undefined && !TOKEN.test(token)) return { wrong: 'the token holds what no header can' }
   if (!values.header.every(line => HEADER.test(line))) return { wrong: "--header is 'name: value'" }
   if (values.origin !== undefined && new URL(readUrl(values.origin) ?? 'x:').origin !== values.origin) return { wrong: '--origin is like https://app.example' }
@@ -112,7 +118,8 @@ function parse (argv: readonly string[]) {
   try {
     return parseArgs({ args: [...argv], options, allowPositionals: true })
   } catch (error) {
-    return { wrong: String(Reflect.get(Object(error), 'message')) }
+    // What follows the first sentence is about positional arguments.
+    return { wrong: String(Reflect.get(Object(error), 'message')).replace(/\.\s.*$/s, '') }
   }
 }
 

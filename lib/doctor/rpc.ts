@@ -21,6 +21,11 @@ export function parseJson (text: string): unknown {
   }
 }
 
+/** What a server gave where text belongs: to make text of an object may throw. */
+export function textOf (value: unknown): string {
+  return typeof value === 'object' && value !== null ? 'an object' : String(value)
+}
+
 /** Reads a message; undefined when it is none. */
 export function readRpc (text: string): Rpc | undefined {
   const { jsonrpc, id, method, result, error } = fieldsOf(parseJson(text))
@@ -30,6 +35,6 @@ export function readRpc (text: string): Rpc | undefined {
     id,
     method,
     result: result === undefined ? undefined : fieldsOf(result),
-    error: error === undefined ? undefined : { code, message: String(message), data: fieldsOf(data) }
+    error: error === undefined ? undefined : { code, message: textOf(message), data: fieldsOf(data) }
   }
 }

@@ -3,7 +3,8 @@ import type { Chart } from './chart.ts'
 import { type Exchange, isSilence, type Silence } from './exchange.ts'
 import { PostLine, readTold, type Told } from './line.ts'
 import type { IdleStream, Patient, Visit } from './patient.ts'
-import { failRefused, failSilent } from './refusals.ts'
+import { failRefused, failSilent, gistOf } from './refusals.ts'
+import { textOf } from './rpc.ts'
 import { examineCall, failStream, judgeStream } from './streamed.ts'
 
 const PINGS = 6
@@ -53,7 +54,6 @@ export async function examineSessions (chart: Chart, patient: Patient, revision:
 }
 
 function readSession (chart: Chart, patient: Patient, revision: string, { exchange, answer, text }: Told): Session | undefined {
-  chart.measure('initializeMs', exchange.headMs)
   const { status, type } = exchange
   if (ABSENT.has(status) || (status === 400 && /2026-07-28/.test(text))) {
     chart.skip(`initialize was answered ${status}: not offered here`)
@@ -63,10 +63,11 @@ function readSession (chart: Chart, patient: Patient, revision: string, { exchan
     failRefused(chart, 'initialize', exchange, text)
     return undefined
   }
+  chart.measure('initializeMs', exchange.headMs)
   if (!exchange.isStream && type !== 'application/json') chart.fail('content-type', `initialize was answered as ${type || 'nothing named'}`)
   const negotiated = answer?.result?.protocolVersion
   if (typeof negotiated !== 'string') {
-    chart.fail('initialize-failed', `initialize was answered without a protocolVersion: ${answer?.error?.message ?? text.slice(0, 80)}`)
+    chart.fail('initialize-failed', `initialize was answered without a protocolVersion: ${answer?.error?.message ?? gistOf(text)}`)
     return undefined
   }
   if (negotiated !== revision) chart.warn('revision-other', `asked for ${revision}, the server speaks ${negotiated}`)
@@ -160,7 +161,7 @@ export async function examineUnknown (chart: Chart, line: { request (method: str
   const told = await line.request('doctor/unknown')
   if (isSilence(told)) return failSilent(chart, 'an unknown method', told)
   const code = told.answer?.error?.code
-  if (code !== -32601) chart.warn('method-unknown', `an unknown method was answered ${told.exchange.status} with the code ${String(code)}`)
+  if (code !== -32601) chart.warn('method-unknown', `an unknown method was answered ${told.exchange.status} with the code ${textOf(code)}`)
 }
 
 const getStream = (patient: Patient, headers: Readonly<Record<string, string>>): Promise<Exchange | Silence> =>

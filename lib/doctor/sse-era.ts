@@ -5,11 +5,12 @@ import { SseLine } from './line.ts'
 import type { Patient } from './patient.ts'
 import { failRefused, failSilent } from './refusals.ts'
 import { examineUnknown, judgeNotified, judgeStatuses } from './sessions.ts'
-import { examineCall, failStream, judgeStream } from './streamed.ts'
+import { examineCall, failStream, findHarmless, judgeStream } from './streamed.ts'
 
 const PINGS = 6
 const NOBODY = { jsonrpc: '2.0', id: 'doctor', method: 'ping' }
 const hello = { protocolVersion: '2024-11-05', capabilities: {}, clientInfo: { name: 'doctor', version: '1.0.0' } }
+const LATER = '2025-11-25'
 const UNAVAILABLE = new Set([400, 404, 405, 406, 410, 501])
 
 /** Examines HTTP+SSE (2024-11-05). */
@@ -46,14 +47,20 @@ async function examineStream (chart: Chart, patient: Patient, place: URL, stream
   chart.measure('headMs', stream.headMs)
   chart.measure('firstEventMs', first.at - stream.startedAt)
   judgeStream(chart, 'the stream', stream)
-  const endpoint = URL.canParse(first.data, place.href) ? new URL(first.data, place) : undefined
-  if (endpoint?.origin !== place.origin) {
+  const endpoint = endpointOf(first.data, place)
+  if (endpoint === undefined) {
     chart.fail('endpoint-origin', `the endpoint is ${first.data}, on another origin than ${place.origin}`)
   } else if (await reaches(chart, patient, place, endpoint)) {
     await examineSession(chart, patient, place, endpoint, reader)
   }
   stream.close()
   return true
+}
+
+/** Undefined when it is on another origin. */
+function endpointOf (text: string, place: URL): URL | undefined {
+  const endpoint = URL.canParse(text, place.href) ? new URL(text, place) : undefined
+  return endpoint?.origin === place.origin ? endpoint : undefined
 }
 
 /** Posts notifications, each on a connection of its own. Whether all arrive. */
@@ -99,8 +106,26 @@ async function examineSession (chart: Chart, patient: Patient, place: URL, endpo
     { id: 'session-unknown-status', what: 'a session that does not exist', visit: { url: foreign(endpoint), message: NOBODY }, allowed: [404], harms: true }
   ])
   await examineUnknown(chart, line)
+  await learnHarmless(patient, place)
   await examineCall(chart, patient, line)
   patient.streams.push({ name: 'HTTP+SSE stream', key: 'sseStream', open: () => openStream(patient, place), resume: lastId => openStream(patient, place, lastId) })
+}
+
+/** What a tool does is told since 2025-03-26 alone: it is asked in a session of a later revision on the same transport. */
+async function learnHarmless (patient: Patient, place: URL): Promise<void> {
+  if (patient.order.tool !== undefined || patient.harmless !== undefined) return
+  const stream = await openStream(patient, place)
+  if (isSilence(stream)) return
+  const reader = stream.reader()
+  const first = await reader.find(({ event }) => event === 'endpoint', patient.order.timeout)
+  const endpoint = first && endpointOf(first.data, place)
+  if (endpoint !== undefined) {
+    const line = new SseLine(patient, endpoint, reader)
+    await line.request('initialize', { ...hello, protocolVersion: LATER })
+    await patient.ask({ url: endpoint, message: { jsonrpc: '2.0', method: 'notifications/initialized' } })
+    patient.harmless = await findHarmless(line)
+  }
+  stream.close()
 }
 
 /** The endpoint of a session that there is not. */

@@ -13,7 +13,13 @@ const meta = (revision: string): Fields =>
   ({ [`${META}protocolVersion`]: revision, [`${META}clientCapabilities`]: {}, [`${META}clientInfo`]: { name: 'doctor', version: '1.0.0' } })
 
 const headersOf = (method: string, params: Fields = {}, revision = REVISION): Record<string, string> =>
-  ({ 'mcp-protocol-version': revision, 'mcp-method': method, ...(typeof params.name === 'string' && { 'mcp-name': params.name }) })
+  ({ 'mcp-protocol-version': revision, 'mcp-method': method, ...(typeof params.name === 'string' && { 'mcp-name': mirrored(params.name) }) })
+
+/** A name that no header can hold goes as base64. Specification: basic/transports/streamable-http, "Custom Headers from Tool Parameters". */
+function mirrored (name: string): string {
+  const isPlain = /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/.test(name) && !name.startsWith('=?base64?')
+  return isPlain ? name : `=?base64?${Buffer.from(name).toString('base64')}?=`
+}
 
 const messageOf = (method: string, more: Fields = {}, revision = REVISION): object =>
   ({ jsonrpc: '2.0', id: 'doctor', method, params: { ...more, _meta: meta(revision) } })
