@@ -60,6 +60,7 @@ export const advice = {
   'cors-headers': 'allow these headers by name in `Access-Control-Allow-Headers`: a `*` does not cover Authorization',
   'cors-expose': 'name them in `Access-Control-Expose-Headers`, or a page cannot read them',
   'cors-vary': 'send `Vary: Origin`, or a cache gives one origin the answer of another',
+  'probe-broken': 'report it with this sentence: the server said what the doctor cannot read; the other probes hold',
   'rate-limited': 'examine later, or with a higher `rateLimit`'
 } as const satisfies Record<string, string>
 

@@ -24,7 +24,7 @@ export async function examine (order: Order, signal: AbortSignal): Promise<Chart
     const chart = new Chart(id, title, () => patient.isDone)
     charts.push(chart)
     if (patient.limited !== undefined) return chart.skip('the rate limit was reached')
-    await look(chart)
+    await look(chart).catch((error: unknown) => chart.fail('probe-broken', `the probe broke: ${String(Reflect.get(Object(error), 'message'))}`))
     if (patient.limited !== undefined) chart.close('warn', 'rate-limited', `429, Retry-After: ${patient.limited}; the rest was left out`)
   }
   const asked = Object.fromEntries([...ERAS, 'browser', 'idle'].map(id => [id, true]))

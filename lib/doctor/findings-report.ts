@@ -7,10 +7,22 @@ const COLOURS: Record<Verdict, number> = { ok: 32, warn: 33, fail: 31, skipped: 
 // eslint-disable-next-line no-control-regex -- what is searched for
 const UNSAFE = /[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g
 const MOST_CHARACTERS = 300
+const MOST_IN_JSON = 4_096
+const USER = /(:\/\/)[^\s/?#"]*@/g
+const QUERY = /(\/[^\s?"]*)\?[^\s"]*?(?=[,;:.)]*(?:[\s"]|$))/g
+
+function cut (text: string, most: number): string {
+  return text.length > most ? `${text.slice(0, most)}…` : text
+}
+
+/** Servers repeat the url that they were asked for, with the secrets in it. */
+function discreet (text: string): string {
+  return cut(text, MOST_IN_JSON).replace(USER, '$1').replace(QUERY, '$1?…')
+}
 
 /** What a server said, so that a terminal can show it. */
 function harmless (text: string): string {
-  const short = text.length > MOST_CHARACTERS ? `${text.slice(0, MOST_CHARACTERS)}…` : text
+  const short = cut(discreet(text), MOST_CHARACTERS)
   return short.replace(UNSAFE, found => `\\u${found.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
@@ -65,8 +77,15 @@ function words (name: string): string {
 
 /** One document for programs. */
 export function writeJson (charts: readonly Chart[], order: Order): string {
-  const probes = charts.map(({ id, title, verdict, reason, measures, notes, findings }) =>
-    ({ id, title, verdict, reason, measures, notes, findings }))
+  const probes = charts.map(({ id, title, verdict, reason, measures, notes, findings }) => ({
+    id,
+    title,
+    verdict,
+    reason: reason && discreet(reason),
+    measures,
+    notes: notes.map(discreet),
+    findings: findings.map(finding => ({ ...finding, said: discreet(finding.said) }))
+  }))
   const exitCode = exitCodeOf(charts, order.isStrict)
   return `${JSON.stringify({ format: 1, url: shown(order.url), exitCode, probes }, undefined, 2).replace(UNSAFE, escapeInJson)}\n`
 }
