@@ -3,7 +3,7 @@ import { request } from 'node:http'
 import type { FastifyInstance } from 'fastify'
 import type { McpOptions } from 'fastify-mcp-sse'
 import type { Test } from 'tap'
-import { ACCEPT, Client, createApp, EventStream, listen, type Reply, REVISIONS, type RpcMessage, send, SseClient, within } from './client.ts'
+import { ACCEPT, Client, createApp, EventStream, listen, readJson, type Reply, REVISIONS, type RpcMessage, send, SseClient, within } from './client.ts'
 
 /** Each way to be served: HTTP+SSE, Streamable HTTP with sessions and without, and requests that stand for themselves. */
 export const ERAS = ['http+sse', ...REVISIONS, 'sessionless', '2026-07-28'] as const
@@ -108,7 +108,7 @@ function ask (url: string, headers: Record<string, string>, body: object): { ans
         const json = text.startsWith('{') ? text : text.split('\n').findLast(line => line.startsWith('data: {'))?.slice('data: '.length)
         if (json === undefined) return resolve(undefined)
         try {
-          resolve(JSON.parse(json))
+          resolve(readJson(json))
         } catch (error) {
           reject(error)
         }

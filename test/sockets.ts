@@ -5,7 +5,7 @@ import { type AddressInfo, connect as connectSocket, createServer as createRelay
 import type { FastifyInstance, FastifyServerOptions } from 'fastify'
 import type { McpOptions } from 'fastify-mcp-sse'
 import type { Test } from 'tap'
-import { ACCEPT, Client, createApp, EventStream, listen, type RequestInit, type RpcMessage, send, SseClient, StatelessClient, within } from './client.ts'
+import { ACCEPT, Client, createApp, EventStream, listen, readJson, type RequestInit, type RpcMessage, send, SseClient, StatelessClient, within } from './client.ts'
 
 /** A door that a test opens. */
 export function gate () {
@@ -257,7 +257,7 @@ export class DeafClient {
 
 /** The JSON-RPC messages of a body. */
 export function messagesIn (text: string): RpcMessage[] {
-  return [...text.matchAll(/^data: (\{.*)$/gm)].map(([, json]) => JSON.parse(json as string))
+  return [...text.matchAll(/^data: (\{.*)$/gm)].map(([, json]) => readJson(json as string))
 }
 
 /** Numbers that look random and are the same in every run (mulberry32). */
