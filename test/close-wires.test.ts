@@ -104,6 +104,16 @@ const ways: Record<string, Way> = {
     listen(t, connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false, ALPNProtocols: ['http/1.1'] })).socket.write('POST /mcp HT')
     await accepted
   }],
+  'speaks HTTP/2 to a server of both': [{ http2: true, https: { ...https, allowHTTP1: true } } as object, async (t, { port }) => {
+    const session = connect2(`https://127.0.0.1:${port}`, { rejectUnauthorized: false })
+    session.on('error', () => {})
+    t.teardown(() => session.destroy())
+    const stream = session.request({ ':method': 'POST', ':path': '/mcp', accept: 'application/json, text/event-stream', 'content-type': 'application/json' })
+    stream.setEncoding('utf8').end(INITIALIZE)
+    let text = ''
+    for await (const chunk of stream) text += chunk
+    t.match(text, /"result"/)
+  }],
   'waits for `auth.verify`, which never says anything': [{}, async (t, { app, port }) => {
     const seen = once(app.server, 'request')
     dial(t, port).socket.write(head('GET', '/mcp').replace('accept', 'authorization: Bearer of-ada\r\naccept'))

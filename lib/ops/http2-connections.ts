@@ -28,7 +28,7 @@ export class Http2Connections {
 
   /** The streams that are open on a connection. */
   streams (session: Http2Session): ReadonlySet<ServerHttp2Stream> {
-    return this.#sessions.get(session) ?? new Set()
+    return new Set(this.#sessions.get(session))
   }
 
   /** Breaks the connections on which nothing is open. */
