@@ -114,7 +114,9 @@ class Terminal {
   isOver = false
 
   constructor (script: string, env: Record<string, string>) {
-    this.process = spawn('bash', ['-c', script], { env: { PATH: process.env.PATH, ...env }, stdio: ['ignore', 'pipe', 'inherit'], detached: true })
+    // `env -i`, as in child.ts: what tsx makes of the sources is not what tap counts.
+    const variables = Object.entries({ PATH: process.env.PATH, ...env }).map(([name, value]) => `${name}=${value}`)
+    this.process = spawn('env', ['-i', ...variables, 'bash', '-c', script], { stdio: ['ignore', 'pipe', 'inherit'], detached: true })
     this.process.stdout?.setEncoding('utf8').on('data', text => { this.#output += text })
     this.#closed = new Promise<void>(resolve => this.process.on('close', () => {
       this.isOver = true
