@@ -205,6 +205,13 @@ t.test('nobody is given up by a relay while nobody knows who is there', async t 
   t.equal(a.relay.size + b.relay.size, 0)
 })
 
+t.test('what cannot be said in order is told of, and done otherwise', async t => {
+  const { a, here, errors } = createPair(t)
+  here.canSend = false
+  await new Promise<void>(resolve => a.tellInOrder('changed', {}, resolve))
+  t.match(errors, [away])
+})
+
 t.test('an answer that could not be sent is sent again', async t => {
   const { a, b, there } = createPair(t)
   b.on('think', () => {

@@ -148,7 +148,7 @@ t.test('what Redis and other nodes take is measured', withRedis, async t => {
   const start = async (): Promise<FastifyInstance> => {
     const { client, close } = await connectors.ioredis(redis.port)
     t.teardown(close)
-    return createApp(t, { name, store: redisStore(client) })
+    return createApp(t, { name, health: '/health', store: redisStore(client) })
   }
   const [a, b] = [await start(), await start()]
   await a.register(metrics)
@@ -156,6 +156,7 @@ t.test('what Redis and other nodes take is measured', withRedis, async t => {
   const posted = await send(await listen(b), sse.endpoint, { method: 'POST', body: { jsonrpc: '2.0', id: 7, method: 'ping' } })
   t.equal(posted.status, 202)
   t.match(await sse.stream.message(({ id }) => id === 7), { result: {} })
+  t.match(JSON.parse((await send(a, '/health')).text).node, /^\w+$/, 'a probe names the node')
   const { text } = await send(a, '/metrics')
   t.match(text, /mcp_server_store_duration_seconds_count\{command="EVALSHA",failed="false"\} [1-9]/)
   t.match(text, /mcp_server_route_duration_seconds_count\{kind="\w+",outcome="ok"\} 1/)

@@ -36,9 +36,12 @@ async function ask ({ port }: RedisServer, command: string, ...args: string[]): 
   }
 }
 
-/** Waits until a server knows all slots to be served. */
+/** Waits until a server knows all slots to be served, and is done greeting the others: what goes over a link that is replaced is lost. */
 async function whole (server: RedisServer): Promise<void> {
-  while (!/cluster_state:ok[^]*cluster_known_nodes:3/.test(String(await ask(server, 'CLUSTER', 'INFO')))) await sleep(50)
+  const isOk = async (): Promise<boolean> => String(await ask(server, 'CLUSTER', 'INFO')).includes('cluster_state:ok')
+  const known = async (): Promise<string[]> => String(await ask(server, 'CLUSTER', 'NODES')).trim().split('\n')
+  const isLinked = (line: string): boolean => /^\w+ \S+ (?:myself,)?master \S+ \d+ \d+ \d+ connected/.test(line)
+  while (!await isOk() || (await known()).filter(isLinked).length < SLOTS.length) await sleep(50)
 }
 
 const connectors: Record<'ioredis' | 'ioredis with automatic pipelines' | 'redis', (t: Test, servers: RedisServer[]) => Promise<RedisClient>> = {
@@ -109,11 +112,16 @@ for (const [name, connect] of Object.entries(connectors)) {
       const call = await client.stream({ jsonrpc: '2.0', id: 'c', method: 'tools/call', params: { name: 'count', arguments: { to: 2_000 }, _meta: { progressToken: 1 } } })
       await call.message(({ params }) => params?.progress === 50)
       await call.close()
-      const before = counted(call)
-      const rest = await at(b.url, client).get(call.events.findLast(({ id }) => id !== undefined)?.id)
-      await rest.closed
-      t.equal(before + counted(rest), numbers(1, 2_000), 'nothing is missing, nothing comes twice')
-      t.equal(rest.messages.at(-1)?.id, 'c')
+      const parts = [call]
+      // A letter that Redis loses breaks the stream, and a client comes again.
+      while (parts.at(-1)?.messages.at(-1)?.id !== 'c' && parts.length < 10) {
+        const last = parts.flatMap(({ events }) => events).findLast(({ id }) => id !== undefined)?.id
+        const rest = await at(b.url, client).get(last)
+        await rest.closed
+        t.comment(`at the other node: ${rest.status}, ${rest.messages.length} messages`)
+        parts.push(rest)
+      }
+      t.equal(parts.map(counted).join(''), numbers(1, 2_000), 'nothing is missing, nothing comes twice')
     })
 
     t.test('a call is cancelled at another node', async t => {

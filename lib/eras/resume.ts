@@ -35,7 +35,13 @@ export function resume ({ name, seq, channel, replay }: Resumed, pool: StreamPoo
   const isComplete = replay?.isComplete ?? channel !== undefined
   stream.write(greeting + comment(isComplete ? 'resumed' : 'resumed, some events are lost'))
   // What is left of one call's answer is of no use.
-  if (isComplete || requests.length !== 1) replay?.frames.forEach(frame => stream.write(frame))
+  let replayed = 0
+  if (isComplete || requests.length !== 1) {
+    replay?.frames.forEach(frame => {
+      stream.write(frame)
+      replayed++
+    })
+  }
   if (!isComplete) {
     // A call in progress tells its own error when it is ended.
     const lost = replay === undefined || requests.length === 1 || !replay.isTold ? requests : replay.lost
@@ -44,7 +50,7 @@ export function resume ({ name, seq, channel, replay }: Resumed, pool: StreamPoo
   }
   if (isComplete && replay?.broken !== undefined) tellBroken(stream, { name, seq, requests, ...replay.broken })
   if (channel === undefined) stream.end()
-  channels.resume.publish({ replayed: isComplete ? replay?.frames.length ?? 0 : 0, isComplete, isLive: channel !== undefined, server: pool.server })
+  channels.resume.publish({ replayed, isComplete, isLive: channel !== undefined, server: pool.server })
   return stream
 }
 

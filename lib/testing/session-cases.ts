@@ -170,6 +170,17 @@ export const sessionCases: readonly Case[] = [{
     assert.deepEqual((await events.after('b', 's', 0))?.frames, ['s1'])
   }
 }, {
+  name: 'a session that was lost is restored, over every cap, and one that is there is not',
+  async run ({ open }) {
+    const { sessions } = await open()
+    await sessions.create(record('there', { principal: 'me' }), 1)
+    await sessions.restore(record('there', { principal: 'me', logLevel: 'debug' }))
+    assert.equal((await sessions.get('there'))?.logLevel, null)
+    await sessions.restore(record('lost', { principal: 'me', logLevel: 'alert' }))
+    assert.equal((await sessions.get('lost'))?.logLevel, 'alert')
+    assert.equal(await sessions.create(record('more', { principal: 'me' }), 2), 'quota', 'it counts')
+  }
+}, {
   name: 'servers that open one store do not share sessions',
   async run ({ open }) {
     const [one, two] = [await open(), await open({ server: 'another' })]
