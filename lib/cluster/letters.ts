@@ -74,9 +74,9 @@ export class Letters implements BusListener {
     this.#bus.send(node, { ...letter, kind, from: this.node }).catch(this.#onError)
   }
 
-  /** Says something to all other nodes. */
-  tellAll (kind: string, letter: Letter): void {
-    this.#bus.broadcast({ ...letter, kind, from: this.node }).catch(this.#onError)
+  /** Says something to all other nodes. Resolves when it is said, or could not be: what is said after that comes after it. */
+  async tellAll (kind: string, letter: Letter): Promise<void> {
+    await this.#bus.broadcast({ ...letter, kind, from: this.node }).catch(this.#onError)
   }
 
   /** Says something to all nodes, this one too, in the same order. `otherwise`: it could not be said. */

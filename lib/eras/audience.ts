@@ -35,7 +35,16 @@ export class Audience implements Subscriber {
   }
 
   /** Finds a session by what it is subscribed to now. */
-  index (session: Session, uris: readonly string[]): void {
+  index (session: Session): void {
+    const { record: { subscriptions }, foretold } = session
+    this.#index(session, foretold.length === 0 ? subscriptions : [...subscriptions, ...foretold])
+  }
+
+  forget (session: Session): void {
+    this.#index(session, [])
+  }
+
+  #index (session: Session, uris: readonly string[]): void {
     const known = this.#known.get(session) ?? []
     if (known === uris) return
     this.#known.set(session, uris)

@@ -32,7 +32,7 @@ export class Elsewhere {
     const about = (kind: string, take: (session: string, letter: Letter) => void): void => {
       letters.on(kind, letter => take(String(letter.session), letter))
     }
-    about('changed', session => host.reload(session))
+    about('changed', (session, { uri }) => host.reload(session, typeof uri === 'string' ? [uri] : []))
     about('ended', session => this.#ended(session))
     about('cancelled', (session, { id, reason }) => host.peek(session)?.calls.get(id as RequestId)?.abort(new errorCodes.FST_MCP_CANCELLED(String(reason))))
     about('deaf', session => this.#claim(session))
@@ -57,9 +57,9 @@ export class Elsewhere {
     }
   }
 
-  /** Its record has changed. */
-  changed (session: string): void {
-    this.#cluster.letters.tellAll('changed', { session })
+  /** Its record has changed. `uri`: of a resource that it subscribed to, of which the other nodes are to tell it from now on. */
+  changed (session: string, uri?: string): Promise<void> {
+    return this.#cluster.letters.tellAll('changed', { session, uri })
   }
 
   /** It is over. */

@@ -1,5 +1,5 @@
 import { atLimit, errorCodes } from '../errors.ts'
-import { LIST_CHANGED, type IsSeen, type Subscriber, type Subscriptions, UPDATED } from '../features/subscriptions.ts'
+import { checkUris, LIST_CHANGED, type IsSeen, type Subscriber, type Subscriptions, UPDATED } from '../features/subscriptions.ts'
 import type { ListName } from '../features/registry.ts'
 import type { Principal } from '../http/auth.ts'
 import { isObject, notificationOf, type Request, type RequestId, resultOf } from '../protocol/message.ts'
@@ -95,10 +95,7 @@ export class Listeners {
     if (!Array.isArray(given) || !given.every(uri => typeof uri === 'string')) {
       throw new errorCodes.FST_MCP_PARAMS_INVALID('`notifications.resourceSubscriptions` must be an array of strings')
     }
-    if (given.length > limits.uris) throw atLimit('subscriptions.uris', new errorCodes.FST_MCP_SUBSCRIPTIONS_FULL(`${limits.uris} resources for each subscription`))
-    // Each is matched with every template, kept, and sent back.
-    const length = given.reduce<number>((sum, uri) => sum + uri.length, 0)
-    if (length > pool.buffer) throw atLimit('streams.buffer', new errorCodes.FST_MCP_SUBSCRIPTIONS_FULL(`${pool.buffer} characters of URIs for each subscription`))
+    checkUris(given, { max: limits.uris, characters: pool.buffer }, 'subscription')
     return [...new Set(given)].filter(uri => knows(uri, principal))
   }
 

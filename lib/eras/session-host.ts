@@ -1,5 +1,6 @@
 import type { Cluster } from '../cluster/cluster.ts'
 import { atLimit, errorCodes } from '../errors.ts'
+import { checkUris } from '../features/subscriptions.ts'
 import type { Principal } from '../http/auth.ts'
 import type { Call } from '../protocol/call.ts'
 import type { SessionMemory } from '../protocol/methods.ts'
@@ -58,14 +59,10 @@ export class SessionHost implements SessionMemory {
     this.#options = options
     const { cluster, store, pool } = options
     this.elsewhere = cluster === null ? null : new Elsewhere(this, cluster, store, pool)
-    this.#timer = setInterval(() => this.#touchLive(), options.idle / 2).unref()
-  }
-
-  /** Whoever holds a stream open or waits for an answer is not idle. */
-  #touchLive (): void {
-    for (const session of this.#live.values()) {
-      if (!session.isIdle) this.inBackground(() => this.#options.store.sessions.touch(session.record))
-    }
+    // Whoever holds a stream open or waits for an answer is not idle.
+    this.#timer = setInterval(() => {
+      for (const { record, isIdle } of this.#live.values()) if (!isIdle) this.inBackground(() => store.sessions.touch(record))
+    }, options.idle / 2).unref()
   }
 
   /** Nobody waits for this: a store that fails is told to the log. */
@@ -111,28 +108,32 @@ export class SessionHost implements SessionMemory {
   /** What is at work goes by the record as it is kept now. */
   #refresh (live: Session, record: SessionRecord): SessionRecord {
     Object.assign(live.record, record)
-    this.audience.index(live, live.record.subscriptions)
+    this.audience.index(live)
     return live.record
   }
 
-  update (record: SessionRecord, change: Change): Awaitable<void> {
+  /** `uri`: of a resource that it subscribes to. Ready when what is said after it comes after it at all nodes. */
+  update (record: SessionRecord, change: Change, uri?: string): Awaitable<void> {
     return whenReady(this.#options.store.sessions.update(record, change), () => {
       const live = this.#live.get(record.id)
       if (live !== undefined) this.#refresh(live, record)
-      this.elsewhere?.changed(record.id)
+      return this.elsewhere?.changed(record.id, uri)
     })
   }
 
-  /** Reads the record of a session that is at work here: another node has changed it. */
-  reload (id: string): void {
+  /** Reads the record of a session that is at work here: another node has changed it. `foretold`: resources that it subscribed to. */
+  reload (id: string, foretold: readonly string[]): void {
     const live = this.#live.get(id)
     if (live === undefined) return
+    live.foretold.push(...foretold)
+    this.audience.index(live)
     this.inBackground(() => whenReady(this.#options.store.sessions.get(id), record => {
+      live.foretold.splice(0, foretold.length)
       if (record !== undefined) this.#refresh(live, record)
     }))
   }
 
-  /** The sessions that are at work here. */
+  /** Of the sessions that are at work here. */
   records (): SessionRecord[] {
     return [...this.#live.values()].map(({ record }) => record)
   }
@@ -146,27 +147,25 @@ export class SessionHost implements SessionMemory {
     let session = this.#live.get(record.id)
     if (session === undefined) {
       this.#live.set(record.id, session = new Session(record))
-      this.audience.index(session, record.subscriptions)
+      this.audience.index(session)
     }
     return session
   }
 
   #forget (session: Session): void {
     this.#live.delete(session.record.id)
-    this.audience.index(session, [])
+    this.audience.forget(session)
   }
 
   /** Tells a session of changes of a resource. Throws FST_MCP_SUBSCRIPTIONS_FULL. */
   subscribe (record: SessionRecord, uri: string): Awaitable<void> {
     const { uris, pool } = this.#options
     return this.update(record, record => {
-      const { subscriptions } = record
-      if (subscriptions.includes(uri)) return
-      if (subscriptions.length >= uris) throw atLimit('subscriptions.uris', new errorCodes.FST_MCP_SUBSCRIPTIONS_FULL(`${uris} resources for each session`))
-      const length = subscriptions.reduce((sum, subscribed) => sum + subscribed.length, uri.length)
-      if (length > pool.buffer) throw atLimit('streams.buffer', new errorCodes.FST_MCP_SUBSCRIPTIONS_FULL(`${pool.buffer} characters of URIs for each session`))
-      record.subscriptions = [...subscriptions, uri]
-    })
+      if (record.subscriptions.includes(uri)) return
+      const subscriptions = [...record.subscriptions, uri]
+      checkUris(subscriptions, { max: uris, characters: pool.buffer }, 'session')
+      record.subscriptions = subscriptions
+    }, uri)
   }
 
   unsubscribe (record: SessionRecord, uri: string): Awaitable<void> {

@@ -17,6 +17,8 @@ export class Session {
   principal: Principal | null = null
   /** The request that opened its stream, over HTTP+SSE: what it asks for at other nodes runs here. */
   request: FastifyRequest | null = null
+  /** Resources that other nodes have subscribed it to, until the record that says so is read. */
+  readonly foretold: string[] = []
   /** A newer stream at another node is told what belongs to no call. */
   isMuted = false
 

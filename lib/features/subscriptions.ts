@@ -1,3 +1,4 @@
+import { atLimit, errorCodes } from '../errors.ts'
 import type { Principal } from '../http/auth.ts'
 import type { ListName } from './registry.ts'
 
@@ -34,6 +35,13 @@ export class Subscriptions {
   updated (uri: string, isSeen: IsSeen): void {
     for (const subscriber of this.#subscribers) subscriber.updated(uri, isSeen)
   }
+}
+
+/** Each resource is matched with every template, kept, and sent back. Throws FST_MCP_SUBSCRIPTIONS_FULL. */
+export function checkUris (uris: readonly string[], { max, characters }: { max: number, characters: number }, whose: 'session' | 'subscription'): void {
+  if (uris.length > max) throw atLimit('subscriptions.uris', new errorCodes.FST_MCP_SUBSCRIPTIONS_FULL(`${max} resources for each ${whose}`))
+  const length = uris.reduce((sum, uri) => sum + uri.length, 0)
+  if (length > characters) throw atLimit('streams.buffer', new errorCodes.FST_MCP_SUBSCRIPTIONS_FULL(`${characters} characters of URIs for each ${whose}`))
 }
 
 /** The notification for a change of each list; resources and their templates share one. */
