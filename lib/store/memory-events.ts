@@ -1,19 +1,8 @@
 import type { EventLog, LoggedEvent, Replay, StoreLimits } from './store.ts'
+import { StreamLog } from './stream-log.ts'
 
 // Trimmed answers are remembered by request id alone, so that their loss can still be told.
 const LOST_ANSWERS = 1_000
-
-class StreamLog {
-  readonly events: LoggedEvent[] = []
-  /** Number of the last trimmed event. */
-  trimmed = 0
-  readonly lost: { seq: number, id: string | number }[] = []
-  /** Number of the last trimmed answer that is not even in `lost` any more. */
-  untold = 0
-  held = false
-  /** Time after which a finished stream is forgotten. */
-  expires = Infinity
-}
 
 /** Hears of what the log gives up. */
 export interface LogWatcher {
@@ -49,22 +38,34 @@ class SessionLog {
     return [...this.finished.keys(), ...this.running.keys(), ...this.unread.keys()]
   }
 
-  count (stream: StreamLog, event: LoggedEvent, sign: 1 | -1): void {
-    this.events += sign
-    this.bytes += sign * event.frame.length
-    if (stream.held) this.countHeld(event, sign)
+  push (stream: StreamLog, event: LoggedEvent): void {
+    stream.push(event)
+    this.#count(stream, 1, event.frame.length)
   }
 
-  countHeld ({ frame }: LoggedEvent, sign: 1 | -1): void {
-    this.heldEvents += sign
-    this.heldBytes += sign * frame.length
+  #count (stream: StreamLog, events: number, bytes: number): void {
+    this.events += events
+    this.bytes += bytes
+    if (stream.held) this.#countHeld(events, bytes)
+  }
+
+  #countHeld (events: number, bytes: number): void {
+    this.heldEvents += events
+    this.heldBytes += bytes
+  }
+
+  hold (stream: StreamLog, held: boolean): void {
+    if (stream.held === held) return
+    stream.held = held
+    const sign = held ? 1 : -1
+    this.#countHeld(sign * stream.length, sign * stream.size)
   }
 
   /** Gives up a running stream, which others go on with. */
   forget (name: string): void {
     const stream = this.running.get(name)
     if (stream === undefined) return
-    for (const event of stream.events) this.count(stream, event, -1)
+    this.#count(stream, -stream.length, -stream.size)
     this.running.delete(name)
   }
 
@@ -72,7 +73,7 @@ class SessionLog {
     const [first] = streams
     if (first === undefined) return false
     const [name, stream] = first
-    for (const event of stream.events) this.count(stream, event, -1)
+    this.#count(stream, -stream.length, -stream.size)
     this.#watcher?.forgotten(this.#session, name)
     return streams.delete(name)
   }
@@ -82,11 +83,11 @@ class SessionLog {
     let longest: StreamLog | undefined
     let name = ''
     for (const [running, stream] of this.running) {
-      if (!stream.held && stream.events.length > (longest?.events.length ?? 0)) [name, longest] = [running, stream]
+      if (!stream.held && stream.length > (longest?.length ?? 0)) [name, longest] = [running, stream]
     }
-    const event = longest?.events.shift()
+    const event = longest?.shift()
     if (longest === undefined || event === undefined) return false
-    this.count(longest, event, -1)
+    this.#count(longest, -1, -event.size)
     longest.trimmed = event.seq
     this.#watcher?.trimmed(this.#session, name, event.seq)
     if (event.answers === undefined) return true
@@ -125,8 +126,7 @@ export class MemoryEvents implements EventLog {
 
   append (session: string, event: LoggedEvent): boolean {
     const { log, stream } = this.#open(session, event.stream)
-    stream.events.push(event)
-    log.count(stream, event, 1)
+    log.push(stream, event)
     while (this.#isOver(log)) {
       if (!log.forgetFirst(log.finished) && !log.forgetEvent() && !log.forgetFirst(log.unread)) break
     }
@@ -151,17 +151,14 @@ export class MemoryEvents implements EventLog {
 
   hold (session: string, name: string): void {
     const { log, stream } = this.#open(session, name)
-    if (stream.held) return
-    stream.held = true
-    for (const event of stream.events) log.countHeld(event, 1)
+    log.hold(stream, true)
   }
 
   release (session: string, name: string): void {
     const log = this.#logs.get(session)
     const stream = log?.get(name)
     if (log === undefined || stream === undefined || !stream.held) return
-    stream.held = false
-    for (const event of stream.events) log.countHeld(event, -1)
+    log.hold(stream, false)
     if (log.unread.delete(name)) log.finished.set(name, stream)
   }
 
@@ -181,7 +178,7 @@ export class MemoryEvents implements EventLog {
     const stream = this.#logs.get(session)?.get(name)
     if (stream === undefined || stream.expires <= Date.now()) return undefined
     return {
-      frames: stream.events.filter(event => event.seq > seq).map(event => event.frame),
+      frames: [...stream].filter(event => event.seq > seq).map(event => event.frame),
       isComplete: seq >= stream.trimmed,
       lost: stream.lost.filter(answer => answer.seq > seq).map(answer => answer.id),
       isTold: seq >= stream.untold
@@ -189,13 +186,12 @@ export class MemoryEvents implements EventLog {
   }
 
   takeOver (session: string, name: string): number {
-    const stream = this.#logs.get(session)?.get(name)
-    return stream?.events.at(-1)?.seq ?? stream?.trimmed ?? 0
+    return this.#logs.get(session)?.get(name)?.last ?? 0
   }
 
   /** What is kept of a stream, oldest first. */
   kept (session: string, name: string): readonly LoggedEvent[] {
-    return this.#logs.get(session)?.get(name)?.events ?? []
+    return [...this.#logs.get(session)?.get(name) ?? []]
   }
 
   leave (session: string, name: string): void {
