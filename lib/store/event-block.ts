@@ -6,6 +6,9 @@ export interface GivenUp extends Pick<LoggedEvent, 'seq' | 'answers'> {
   readonly size: number
 }
 
+// Blocks of one stream are almost of one size, so that each fits into the memory of one before.
+const PAGE = 4_096
+
 /**
  * Some events of one stream in a row, as bytes outside of the JavaScript heap. An event that is kept for a while costs several
  * times its text there: the collector copies it twice, and finds it again each time.
@@ -31,7 +34,7 @@ export class EventBlock {
     const isAscii = Buffer.byteLength(text) === text.length
     this.#encoding = isAscii ? 'latin1' : 'utf16le'
     const size = text.length * this.#width
-    this.#bytes = spare !== undefined && spare.length >= size ? spare : Buffer.allocUnsafeSlow(size)
+    this.#bytes = spare !== undefined && spare.length >= size ? spare : Buffer.allocUnsafeSlow(Math.ceil(size / PAGE) * PAGE)
     this.#bytes.write(text, this.#encoding)
   }
 
