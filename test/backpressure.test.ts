@@ -264,7 +264,10 @@ t.test('whoever waits for a stream waits on when another was faster', async t =>
 t.test('a stream that has ended takes nothing more', async t => {
   const closed: boolean[] = []
   const stream = new SseStream(10, delivered => closed.push(delivered))
-  t.type(stream.write('first'), Promise, 'the first frame is on its way before there is an answer')
+  const first = stream.write('first')
+  t.type(first, Promise, 'the first frame is on its way before there is an answer')
+  t.equal(stream.write('.'), first, 'and what comes with it')
+  t.equal(await first, true)
   t.equal(stream.write('.'), true)
   const room = stream.write('.'.repeat(10))
   stream.end()

@@ -10,7 +10,7 @@ import type { LogLevel, SessionRecord } from '../store/store.ts'
 import { CONTENT_META, isContentBlock, type ProgressParams } from '../tools/chunk.ts'
 import type { ClientCapabilities, Question, Task } from '../tools/context.ts'
 import { checkCapability, type Inquiry, Once } from './inquiry.ts'
-import { notificationOf, type Params, progressTokenOf, type RequestId } from './message.ts'
+import { notificationOf, progressOf, type Params, progressTokenOf, type RequestId } from './message.ts'
 import type { Watch } from './watch.ts'
 
 /** Where the messages of a call go: the response of its POST, or the stream of its session. */
@@ -202,13 +202,7 @@ export class Call implements Task {
     if (this.#progressToken === undefined || !Number.isFinite(progress)) return true
     const block = _meta?.[CONTENT_META]
     const meta = isContentBlock(block) ? { [CONTENT_META]: this.profile.convertBlock(block) } : _meta
-    return this.#send(notificationOf('notifications/progress', {
-      progressToken: this.#progressToken,
-      progress,
-      total,
-      message,
-      ...(meta && { _meta: meta })
-    }))
+    return this.#send(progressOf({ token: this.#progressToken, progress, total, message, meta }))
   }
 
   sendLog (level: LogLevel, data: unknown): Room {

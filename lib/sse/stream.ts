@@ -19,6 +19,8 @@ export class SseStream extends Readable {
   #ending = false
   #delivered = false
   #started = false
+  /** Of the tick of the first frame. */
+  #opening: Promise<boolean> | null = null
   #waiting: Promise<boolean> | null = null
   #release: ((open: boolean) => void) | null = null
   readonly #buffer: number
@@ -58,15 +60,20 @@ export class SseStream extends Readable {
       this.#flushing = true
       process.nextTick(SseStream.#endOfTick, this)
       this.#flush()
-      if (!this.#started) {
-        // The first frame is on the socket only after this tick: a producer that never waits would hold it back.
-        this.#started = true
-        return new Promise(resolve => process.nextTick(() => resolve(this.room())))
-      }
+      if (!this.#started) this.#open()
     } else if (this.#queue.length >= JOIN_BYTES) {
       this.#flush()
     }
-    return this.#full ? this.room() : true
+    return this.#opening ?? (this.#full ? this.room() : true)
+  }
+
+  /** What is written in the first tick is on the socket only after it: a producer that never waits would hold it back. */
+  #open (): void {
+    this.#started = true
+    this.#opening = new Promise(resolve => process.nextTick(() => {
+      this.#opening = null
+      resolve(this.room())
+    }))
   }
 
   /** The answer of `write` without writing. */
