@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { errorCodes } from './errors.ts'
-import { OpenResponses } from './http/answer.ts'
+import { OpenResponses } from './http/responses.ts'
 import { createAuthenticate, withScopes } from './http/auth.ts'
 import { createChallenge } from './http/challenge.ts'
 import { useCors } from './http/cors.ts'

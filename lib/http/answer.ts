@@ -1,100 +1,15 @@
-import type { ServerResponse } from 'node:http'
-import { type Http2Session, Http2ServerResponse } from 'node:http2'
-import type { Socket } from 'node:net'
 import type { FastifyReply } from 'fastify'
 import type { Line } from '../eras/channel.ts'
 import type { Exchange } from '../eras/handshake.ts'
 import type { Outbox } from '../protocol/call.ts'
 import type { RequestId } from '../protocol/message.ts'
-import type { Http2Connections } from '../ops/http2-connections.ts'
 import { ownerOf } from '../protocol/owner.ts'
 import { comment, message } from '../sse/frame.ts'
 import type { StreamPool } from '../sse/pool.ts'
 import type { Room, SseStream } from '../sse/stream.ts'
 import type { Accepted } from './accept.ts'
 import { type Challenge, isChallenged } from './challenge.ts'
-
-// Fastify's type knows HTTP/1.1 alone.
-type RawResponse = ServerResponse | Http2ServerResponse
-
-/** The responses that are still open, and the HTTP/2 connections that outlive theirs, so that closing the server can wait for them. */
-export class OpenResponses {
-  readonly #responses = new Set<RawResponse>()
-  /** What is to be told when a connection of HTTP/1.1 closes: Node emits nothing for a pipelined response whose turn never came. */
-  readonly #sockets = new WeakMap<Socket, Set<() => void>>()
-  /** With what breaks the connection of each. */
-  readonly #sessions = new Map<Http2Session, () => void>()
-  /** What of their streams is ours. */
-  readonly #own = new WeakSet<object>()
-  #onClose: (() => void) | undefined
-
-  /** Every request is seen here: a connection of HTTP/2 stays open after its streams, and the server would wait for its client to end it. */
-  meet ({ raw }: FastifyReply): void {
-    const response: RawResponse = raw
-    if (!(response instanceof Http2ServerResponse)) return
-    const { stream, stream: { session } } = response
-    this.#own.add(stream)
-    if (session === undefined || this.#sessions.has(session)) return
-    // The session hides its socket, and a session that is closing does not break when it is destroyed.
-    const { socket: { destroySoon } } = session
-    this.#sessions.set(session, destroySoon)
-    session.once('close', () => {
-      this.#sessions.delete(session)
-      this.#onClose?.()
-    })
-  }
-
-  /**
-   * Calls back once, when the response is closed; at once when it is already.
-   * `onResponse` does not fire when a stream is aborted over HTTP/1.1.
-   */
-  watch ({ raw, request }: FastifyReply, onClosed: () => void): void {
-    const response: RawResponse = raw
-    const isHttp2 = response instanceof Http2ServerResponse
-    const { socket } = request.raw
-    if (isHttp2 ? response.stream.destroyed : response.destroyed || socket.destroyed) return onClosed()
-    const closed = (): void => {
-      response.off('close', closed)
-      this.#sockets.get(socket)?.delete(closed)
-      this.#responses.delete(response)
-      onClosed()
-      this.#onClose?.()
-    }
-    this.#responses.add(response)
-    response.on('close', closed)
-    if (!isHttp2) this.#listenersOf(socket).add(closed)
-  }
-
-  #listenersOf (socket: Socket): Set<() => void> {
-    let listeners = this.#sockets.get(socket)
-    if (listeners === undefined) {
-      const own = listeners = new Set()
-      this.#sockets.set(socket, own)
-      socket.once('close', () => { for (const closed of own) closed() })
-    }
-    return listeners
-  }
-
-  get #isEmpty (): boolean {
-    return this.#responses.size === 0 && this.#sessions.size === 0
-  }
-
-  /** Resolves when all are closed. Those that are not after `ms` are broken, unless the host answers on them: their clients do not read. */
-  async closed (ms: number, http2: Http2Connections): Promise<void> {
-    for (const session of this.#sessions.keys()) session.close()
-    if (this.#isEmpty) return
-    let timer
-    await new Promise<void>(resolve => {
-      this.#onClose = () => { if (this.#isEmpty) resolve() }
-      timer = setTimeout(() => {
-        for (const response of this.#responses) response.destroy()
-        for (const [session, destroySoon] of this.#sessions) if ([...http2.streams(session)].every(stream => this.#own.has(stream))) destroySoon()
-        resolve()
-      }, ms).unref()
-    })
-    clearTimeout(timer)
-  }
-}
+import type { OpenResponses } from './responses.ts'
 
 export interface AnswerOptions {
   readonly pool: StreamPool

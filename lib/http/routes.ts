@@ -15,7 +15,7 @@ import type { StreamPool } from '../sse/pool.ts'
 import type { Awaitable } from '../store/store.ts'
 import type { SessionInfo } from '../tools/context.ts'
 import { readAccept } from './accept.ts'
-import { Answer, type OpenResponses } from './answer.ts'
+import { Answer } from './answer.ts'
 import type { Authenticate, Principal } from './auth.ts'
 import type { Connections } from '../ops/connections.ts'
 import { useBodyParser } from './body.ts'
@@ -24,6 +24,7 @@ import type { Cors } from './cors.ts'
 import type { Rates } from './rates.ts'
 import { useRedaction } from './redaction.ts'
 import type { Refuse } from './refusal.ts'
+import { type OpenResponses, useStraightWay } from './responses.ts'
 import { admissionOf, inQuery, issueTicket } from './ticket.ts'
 
 /** `request.mcp`: how a request of an MCP client was understood. Null on every other request. */
@@ -75,6 +76,7 @@ const METHODS: HTTPMethods[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
 export function registerRoutes (scope: FastifyInstance, options: RoutesOptions): void {
   const { paths, limits, rates, sessions, stateless, streamable, httpSse, tickets, refuse } = options
   useRedaction(scope)
+  useStraightWay(scope)
   useBodyParser(scope, limits)
   scope.setErrorHandler((error, _request, reply) => refuse(reply, error))
 

@@ -112,8 +112,11 @@ export interface Progress {
   readonly meta: object | undefined
 }
 
-/** One for each chunk of a tool, so it is put together by hand: `JSON.stringify` of the whole was a sixth of what a chunk costs. Numbers are finite. */
+/** One for each chunk of a tool: `JSON.stringify` of the whole was a sixth of what a chunk costs. Numbers are finite. */
 export function progressOf ({ token, progress, total, message, meta }: Progress): string {
-  const rest = `${total === undefined ? '' : `,"total":${total}`}${message === undefined ? '' : `,"message":${JSON.stringify(message)}`}${meta === undefined ? '' : `,"_meta":${JSON.stringify(meta)}`}`
-  return `{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":${JSON.stringify(token)},"progress":${progress}${rest}}}`
+  let params = `"progressToken":${JSON.stringify(token)},"progress":${progress}`
+  if (total !== undefined) params += `,"total":${total}`
+  if (message !== undefined) params += `,"message":${JSON.stringify(message)}`
+  if (meta !== undefined) params += `,"_meta":${JSON.stringify(meta)}`
+  return `{"jsonrpc":"2.0","method":"notifications/progress","params":{${params}}}`
 }

@@ -9,6 +9,15 @@ const JOIN_BYTES = 16_384
 /** What a stream tells its owner, once: `true` when every frame was handed to the connection, `false` when that broke before. */
 export type OnClose = (delivered: boolean) => void
 
+/** The part of a response that a stream needs to be written to it. */
+export interface Sink {
+  readonly writableNeedDrain: boolean
+  write (chunk: string | Buffer): boolean
+  end (): void
+  destroy (): void
+  on (event: 'drain', listener: () => void): unknown
+}
+
 /**
  * The body of one SSE response. Frames written in one tick leave in one chunk, but the first of a tick never waits for others.
  * `write` says when there is room, so whoever produces frames can stop while the client does not read.
@@ -21,6 +30,7 @@ export class SseStream extends Readable {
   #started = false
   /** Of the tick of the first frame. */
   #opening: Promise<boolean> | null = null
+  #sink: Sink | null = null
   #waiting: Promise<boolean> | null = null
   #release: ((open: boolean) => void) | null = null
   readonly #buffer: number
@@ -91,6 +101,7 @@ export class SseStream extends Readable {
     this.#ending = true
     this.once('end', () => { this.#delivered = true })
     this.push(null)
+    if (this.#sink !== null) this.#pour(this.#sink)
     this.#settle(false)
   }
 
@@ -103,9 +114,26 @@ export class SseStream extends Readable {
     if (this.#queue === '' || this.destroyed || this.#ending) return
     const chunk = this.#queue
     this.#queue = ''
-    this.push(chunk)
+    if (this.#sink === null || this.#sink.writableNeedDrain || this.blocked) this.push(chunk)
+    else this.#sink.write(chunk)
     // To a client that keeps up it is handed on at once, past `read`.
     this.#makeRoom()
+  }
+
+  /** Writes it all to a response, now and as long as that takes it. What waits for that waits here. Nobody else may read it. */
+  sendTo (sink: Sink): void {
+    this.#sink = sink
+    sink.on('drain', () => this.#pour(sink))
+    this.once('end', () => sink.end())
+    this.#pour(sink)
+  }
+
+  #pour (sink: Sink): void {
+    while (!sink.writableNeedDrain) {
+      const chunk: unknown = this.read(Math.min(this.readableLength, JOIN_BYTES) || undefined)
+      if (!(chunk instanceof Buffer)) return
+      sink.write(chunk)
+    }
   }
 
   #makeRoom (): void {
@@ -133,6 +161,7 @@ export class SseStream extends Readable {
   override _destroy (error: Error | null, done: (error: Error | null) => void): void {
     this.#queue = ''
     this.#settle(false)
+    if (!this.#delivered) this.#sink?.destroy()
     done(error)
     this.#onClose(this.#delivered)
   }
