@@ -12,7 +12,7 @@ import type { Job, Outcome } from './round.ts'
 import type { Size } from './scenario.ts'
 import { type Row, type Sample, summarize, table } from './table.ts'
 
-const PATIENCE = 60_000
+const PATIENCE = 120_000
 const HOT = 25
 
 const passed: string[] = []

@@ -10,6 +10,8 @@ const SIZES = {
   full: { streams: 1_000, warm: 10, triggers: 31 },
   smoke: { streams: 20, warm: 1, triggers: 2 }
 }
+// Milliseconds after which nobody else will hear of it.
+const PATIENCE = 5_000
 const NOTICE = '{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}'
 
 /** A tool that changes the list of tools, which every open stream is told. */
@@ -31,11 +33,16 @@ export const listChanged: Scenario = {
 
     const trigger = async (): Promise<number> => {
       told = 0
-      const all = new Promise<void>(resolve => { onAll = resolve })
+      let impatience
+      const all = new Promise<void>((resolve, reject) => {
+        onAll = resolve
+        impatience = setTimeout(() => { reject(new Error(`${told} of ${streams} streams were told of a change`)) }, PATIENCE)
+      })
       const asked = performance.now()
       const answered = caller.request(session.post(call(nextId(), 'toggle', {})))
       await all
       const took = performance.now() - asked
+      clearTimeout(impatience)
       const { body } = await answered
       expect(body.includes('toggled'), `the list was not changed: ${body}`)
       return took
@@ -53,7 +60,8 @@ export const listChanged: Scenario = {
     for (const listener of listeners) {
       const [frames, heard] = [listener.frames(), warm + triggers]
       const isRight = frames.every(({ id, data }, index) => id.endsWith(`_${index + 1}`) && data === NOTICE)
-      expect(frames.length === heard && listener.heard === heard && isRight, `a stream was told of ${frames.length} of ${heard} changes`)
+      expect(frames.length === heard && listener.heard === heard, `a stream was told of ${frames.length} of ${heard} changes`)
+      expect(isRight, `a stream was told something else: ${JSON.stringify(frames)}`)
     }
     const work = `a changed list told to ${streams.toLocaleString('en')} streams`
     return [

@@ -7,7 +7,7 @@ import { expect, type Figure, type Scenario } from '../scenario.ts'
 import type { ServerProcess } from '../server-process.ts'
 
 const SIZES = {
-  full: { warm: 1_000, batches: 10, calls: 500, connections: 16, abandoned: 5_000, idle: 10_000, comeBack: 1 },
+  full: { warm: 3_000, batches: 10, calls: 500, connections: 16, abandoned: 5_000, idle: 10_000, comeBack: 1 },
   // Each of them comes back, because a session that is asked for is forgotten then, and not at the next sweep.
   smoke: { warm: 5, batches: 2, calls: 10, connections: 2, abandoned: 20, idle: 500, comeBack: 20 }
 }
