@@ -1,16 +1,16 @@
+import { boards, clusterBoard } from './boards.ts'
 import { Connection } from './client/connection.ts'
 import { type Exchange, recordExchanges } from './exchanges.ts'
 import type { Figure, Size } from './scenario.ts'
-import { clusterScenarios, scenarios } from './scenarios.ts'
 import { ServerProcess } from './server-process.ts'
 
-/** One scenario done once to one server: what `suite.ts` asks of this process, which is the load. */
+/** One scenario or one recording, done once to one server: what `suite.ts` asks of this process, which is the load. */
 export interface Job {
-  /** A scenario's name, or none: then the server's answers are recorded. */
-  scenario?: string
+  kind: 'scenario' | 'recording'
+  name: string
   size: Size
   file: string
-  args?: string[] | undefined
+  args: string[]
   flags: string[]
 }
 
@@ -19,10 +19,10 @@ export interface Outcome {
   exchanges: Exchange[]
 }
 
-async function work ({ scenario, size }: Job, server: ServerProcess): Promise<Outcome> {
-  if (scenario === undefined) return { figures: [], exchanges: await recordExchanges(server.port) }
-  const chosen = [...scenarios, ...clusterScenarios].find(({ name }) => name === scenario)
-  if (chosen === undefined) throw new Error(`there is no scenario ${scenario}`)
+async function work ({ kind, name, size }: Job, server: ServerProcess): Promise<Outcome> {
+  if (kind === 'recording') return { figures: [], exchanges: await recordExchanges(name, server.port) }
+  const chosen = [...boards, clusterBoard].flatMap(({ scenarios }) => scenarios).find(scenario => scenario.name === name)
+  if (chosen === undefined) throw new Error(`there is no scenario ${name}`)
   return { figures: await chosen.run(server, size), exchanges: [] }
 }
 

@@ -1,30 +1,26 @@
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import type { Scenario, Size } from './scenario.ts'
-import { clusterScenarios, scenarios } from './scenarios.ts'
-import { type Adapter, clusters, servers } from './servers.ts'
-
-/** What makes one table. */
-export interface Run {
-  /** The names of the scenarios to run. */
-  only: string[]
-  /** The first is what the others are compared with. */
-  servers: Adapter[]
-}
+import { type Adapter, type Board, boards, clusterBoard } from './boards.ts'
+import type { Size } from './scenario.ts'
 
 export interface Options {
   size: Size
   rounds: number
-  runs: Run[]
+  /** What is left to run of them. */
+  boards: Board[]
   json: string
   /** The folder for CPU profiles, when they are wanted. */
   profiles: string | null
 }
 
+function namesOf (boards: Board[]): string {
+  return boards.flatMap(({ scenarios }) => scenarios).map(({ name }) => name).join(', ')
+}
+
 const USAGE = `npm run bench -- [--smoke] [--cluster] [--only name] [--rounds n] [--servers floor,ours] [--json file] [--profile]
   --smoke    a little of everything: proves that it works, times nothing
-  --cluster  nodes that share a Redis, beside the memory store: ${clusterScenarios.map(({ name }) => name).join(', ')}
-  --only     one scenario (may be given again): ${scenarios.map(({ name }) => name).join(', ')}
+  --cluster  nodes that share a Redis, beside the memory store: ${namesOf([clusterBoard])}
+  --only     one scenario (may be given again): ${namesOf(boards)}
   --rounds   how often each is measured; the table shows the median (3)
   --servers  what is compared with what; floor,floor shows how exact the instrument is
   --json     where every figure goes (bench/results/latest.json)
@@ -61,14 +57,22 @@ function parse (args: string[]): Options | null {
   const { smoke, cluster, json, profile } = values
   const rounds = Number(values.rounds ?? (smoke || profile ? 1 : 3))
   if (!Number.isInteger(rounds) || rounds < 1) throw new Error(`--rounds must be a whole number above 0: ${values.rounds}`)
-  const run = (scenarios: Scenario[], servers: Adapter[]): Run => ({
-    only: (values.only ?? scenarios.map(({ name }) => name)).map(name => named('--only', name, scenarios).name),
-    servers: values.servers?.split(',').map(name => named('--servers', name, servers)) ?? servers
-  })
-  const [plain, clustered] = [() => run(scenarios, servers), () => run(clusterScenarios, clusters)]
   const isWhole = smoke && values.only === undefined && values.servers === undefined
-  const runs = cluster ? [clustered()] : isWhole ? [plain(), clustered()] : [plain()]
-  return { size: smoke ? 'smoke' : 'full', rounds, runs, json, profiles: profile ? resolve(json, '../profiles') : null }
+  const all = cluster ? [clusterBoard] : isWhole ? [...boards, clusterBoard] : boards
+  const { only, servers } = { only: values.only, servers: values.servers?.split(',') }
+  for (const name of only ?? []) named('--only', name, all.flatMap(({ scenarios }) => scenarios))
+  for (const name of servers ?? []) named('--servers', name, all.flatMap(({ servers }) => servers))
+  const chosen = all.flatMap(board => restricted(board, only, servers))
+  if (chosen.length === 0) throw new Error(`--servers ${values.servers}: none of these scenarios is measured by all of them`)
+  return { size: smoke ? 'smoke' : 'full', rounds, boards: chosen, json, profiles: profile ? resolve(json, '../profiles') : null }
+}
+
+/** What the command line leaves of a board: none or one. */
+function restricted (board: Board, only: string[] | undefined, names: string[] | undefined): Board[] {
+  const scenarios = board.scenarios.filter(({ name }) => only?.includes(name) ?? true)
+  const servers = names?.map(name => board.servers.find(server => server.name === name)) ?? board.servers
+  const isWhole = (list: Array<Adapter | undefined>): list is Adapter[] => !list.includes(undefined)
+  return scenarios.length > 0 && isWhole(servers) ? [{ scenarios, servers }] : []
 }
 
 function named<Named extends { name: string }> (option: string, name: string, list: Named[]): Named {

@@ -15,6 +15,8 @@ export type Size = 'full' | 'smoke'
 /** One piece of work, done to one fresh server; it throws when what came back was not right. */
 export interface Scenario {
   name: string
+  /** What it asks of its servers, in words that `servers/wanted.ts` reads; nothing unless given. */
+  args?: (size: Size) => string[]
   run: (server: ServerProcess, size: Size) => Promise<Figure[]>
 }
 

@@ -1,23 +1,28 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
-import type { Question, Ready, Usage } from './servers/control.ts'
+import type { Boot, Question, Ready, Usage } from './servers/control.ts'
 
 const PATIENCE = 5_000
 
 /** A server of the suite in a process of its own, seen from the load's side. */
 export class ServerProcess {
   readonly port: number
+  /** What its start took, where it says so. */
+  readonly boot: Boot | null
+  /** Starts another like it. */
+  readonly again: () => Promise<ServerProcess>
   readonly #child: ChildProcess
 
-  private constructor (child: ChildProcess, port: number) {
+  private constructor (child: ChildProcess, { port, boot }: Ready, again: () => Promise<ServerProcess>) {
     this.#child = child
     this.port = port
+    this.boot = boot
+    this.again = again
   }
 
   static async start (file: string, flags: string[], args: string[] = []): Promise<ServerProcess> {
     const child = fork(file, args, { execArgv: ['--expose-gc', ...flags] })
-    const { port } = await hear<Ready>(child)
-    return new ServerProcess(child, port)
+    return new ServerProcess(child, await hear<Ready>(child), async () => await ServerProcess.start(file, flags, args))
   }
 
   async usage (question: Question = { gc: false }): Promise<Usage> {

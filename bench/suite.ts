@@ -3,15 +3,16 @@ import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { availableParallelism, cpus } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { compareExchanges } from './bytes.ts'
+import { type Adapter, type Board } from './boards.ts'
 import { compile } from './compile.ts'
-import { type Options, readOptions, type Run } from './run-options.ts'
+import { recordings } from './exchanges.ts'
+import { type Options, readOptions } from './run-options.ts'
 import { hottest } from './profile.ts'
 import type { Job, Outcome } from './round.ts'
 import type { Size } from './scenario.ts'
-import type { Adapter } from './servers.ts'
 import { type Row, type Sample, summarize, table } from './table.ts'
 
-const PATIENCE = 60_000
+const PATIENCE = 120_000
 const HOT = 25
 
 const passed: string[] = []
@@ -38,28 +39,37 @@ async function work (built: string, job: Job): Promise<Outcome> {
   })
 }
 
-async function compareBytes (built: string, { servers }: Run, size: Size): Promise<void> {
+async function compareBytes (built: string, { servers }: Board, size: Size): Promise<void> {
   const [floor, ...others] = servers.filter(({ name, sameBytes }) => name === 'floor' || sameBytes === true)
   if (floor === undefined || others.length === 0) return
-  const answers = async ({ file }: Adapter) => (await work(built, { size, file: serverFile(built, file), flags: [] })).exchanges
-  const expected = await answers(floor)
-  for (const other of others) {
-    for (const { request, body, headers } of compareExchanges(expected, await answers(other))) {
-      check(`${other.name} answers ${request} in the floor's bytes`, body)
-      if (headers !== '') console.error(`note: ${other.name} answers ${request} with other headers than the floor\n${headers}`)
+  for (const { name, args } of recordings) {
+    const answers = async ({ file }: Adapter) =>
+      (await work(built, { kind: 'recording', name, size, file: serverFile(built, file), args, flags: [] })).exchanges
+    const expected = await answers(floor)
+    for (const other of others) {
+      const notes = new Map<string, string[]>()
+      for (const { request, body, headers } of compareExchanges(expected, await answers(other))) {
+        check(`${other.name} answers ${request} in the floor's bytes`, body)
+        if (headers !== '') notes.set(headers, [...notes.get(headers) ?? [], request])
+      }
+      for (const [headers, requests] of notes) {
+        console.error(`note: ${other.name} answers with other headers than the floor: ${requests.join('; ')}\n${headers}`)
+      }
     }
   }
 }
 
-async function measure (built: string, { only, servers }: Run, { rounds, size, profiles }: Options): Promise<Row[]> {
+async function measure (built: string, { scenarios: chosen, servers }: Board, { rounds, size, profiles }: Options): Promise<Row[]> {
   const samples: Sample[] = []
-  for (const scenario of only) {
+  for (const { name: scenario, args: wanted } of chosen) {
     for (let round = 0; round < rounds; round++) {
       for (const [column, { name, file, args, scenarios }] of servers.entries()) {
         if (scenarios?.includes(scenario) === false) continue
         const folder = profiles === null ? '' : join(profiles, `${scenario}-${name}`)
         const flags = folder === '' ? [] : ['--cpu-prof', `--cpu-prof-dir=${folder}`]
-        const job = { scenario, size, file: serverFile(built, file), args, flags }
+        const job: Job = {
+          kind: 'scenario', name: scenario, size, file: serverFile(built, file), args: [...wanted?.(size) ?? [], ...args ?? []], flags
+        }
         const problem = await work(built, job).then(
           ({ figures }) => {
             samples.push({ column, round, figures })
@@ -84,7 +94,7 @@ async function run (options: Options): Promise<void> {
   const begin = Date.now()
   const built = await compile()
   const tables = []
-  for (const part of options.runs) {
+  for (const part of options.boards) {
     await compareBytes(built, part, options.size).catch((error: Error) => { check('every server answers', error.message) })
     const rows = await measure(built, part, options)
     const names = part.servers.map(({ name }) => name)

@@ -13,14 +13,22 @@ export interface Load {
   calls: number
 }
 
-/** Keeps every lane calling until `count` calls are made; how long each took in milliseconds. Throws when any answer was wrong. */
-async function drive (lanes: Lane[], count: number): Promise<number[]> {
-  const waits: number[] = []
-  let over = false
-  // A load that sleeps is woken by the server's writes, and the kernel counts that as the server's CPU.
-  const stayAwake = (): void => { if (!over) setImmediate(stayAwake) }
+/** Does something without sleeping: a load that sleeps is woken by the server's writes, and the kernel counts that as the server's CPU. */
+export async function awake<Done> (work: () => Promise<Done>): Promise<Done> {
+  let isOver = false
+  const stayAwake = (): void => { if (!isOver) setImmediate(stayAwake) }
   stayAwake()
-  await Promise.all(lanes.map(async lane => {
+  try {
+    return await work()
+  } finally {
+    isOver = true
+  }
+}
+
+/** Keeps every lane calling until `count` calls are made; how long each took in milliseconds. Throws when any answer was wrong. */
+export async function drive (lanes: Lane[], count: number): Promise<number[]> {
+  const waits: number[] = []
+  await awake(() => Promise.all(lanes.map(async lane => {
     await new Promise<void>((resolve, reject) => {
       let asked = performance.now()
       const done = (right: boolean): void => {
@@ -33,13 +41,12 @@ async function drive (lanes: Lane[], count: number): Promise<number[]> {
       }
       lane(done)
     })
-  }))
-  over = true
+  })))
   return waits
 }
 
-/** What calls cost that are made in parallel by lanes. */
-export async function measureCalls (server: ServerProcess, work: string, lanes: Lane[], { warm, batches, calls }: Load): Promise<Figure[]> {
+/** What calls cost that are made in parallel by lanes. `what`: what a lane does, where that is more than a call. */
+export async function measureCalls (server: ServerProcess, work: string, lanes: Lane[], { warm, batches, calls }: Load, what = 'call'): Promise<Figure[]> {
   await drive(lanes, warm)
   const costs: number[] = []
   const periods: number[] = []
@@ -55,8 +62,8 @@ export async function measureCalls (server: ServerProcess, work: string, lanes: 
     tails.push(percentile(waits, 0.99))
   }
   return [
-    { work, unit: 'µs CPU per call', value: quiet(costs) },
-    { work, unit: 'calls per second', value: 1000 / quiet(periods) },
+    { work, unit: `µs CPU per ${what}`, value: quiet(costs) },
+    { work, unit: `${what}s per second`, value: 1000 / quiet(periods) },
     { work, unit: 'ms, p99', value: quiet(tails) }
   ]
 }

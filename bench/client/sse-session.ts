@@ -9,11 +9,13 @@ export class SseSession {
   /** Everything the stream has carried until now, while `keep` is on; else the part that no call has taken yet. */
   #text = ''
   readonly #port: number
+  readonly #stream: Connection
   readonly #poster: Connection
   #onText: (text: string) => void = () => {}
 
-  private constructor (port: number, poster: Connection, url: string) {
+  private constructor (port: number, stream: Connection, poster: Connection, url: string) {
     this.#port = port
+    this.#stream = stream
     this.#poster = poster
     this.url = url
   }
@@ -29,7 +31,7 @@ export class SseSession {
         opening += text
         const url = ENDPOINT.exec(opening)?.[1]
         if (url === undefined || !opening.includes('\n\n')) return
-        session = new SseSession(port, poster, url)
+        session = new SseSession(port, stream, poster, url)
         onStream?.(head, opening)
         resolve()
       }).then(answered => { head = answered }).catch(reject)
@@ -64,6 +66,11 @@ export class SseSession {
 
   async request (body: string): Promise<[Answer, string]> {
     return await new Promise(resolve => { this.ask(body, (answer, frames) => { resolve([answer, frames]) }) })
+  }
+
+  close (): void {
+    this.#stream.close()
+    this.#poster.close()
   }
 
   #read (text: string): void {

@@ -85,5 +85,5 @@ async function tell (workers: Worker[], question: Question): Promise<void> {
     return await hear<Usage>(worker)
   }))
   const sum = (part: keyof Usage): number => usages.reduce((sum, usage) => sum + usage[part], 0)
-  process.send?.({ cpu: sum('cpu'), rss: sum('rss'), heap: sum('heap'), produced: sum('produced') } satisfies Usage)
+  process.send?.({ cpu: sum('cpu'), rss: sum('rss'), heap: sum('heap'), produced: sum('produced'), sessions: sum('sessions') } satisfies Usage)
 }

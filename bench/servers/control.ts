@@ -7,6 +7,8 @@ export interface Usage {
   rss: number
   heap: number
   produced: number
+  /** How many it holds, where it counts them. */
+  sessions: number
 }
 
 export interface Question {
@@ -14,18 +16,31 @@ export interface Question {
   gc: boolean
 }
 
+/** What it took to be there: milliseconds by the clock, and of CPU. */
+export interface Boot {
+  wall: number
+  cpu: number
+}
+
 export interface Ready {
   port: number
+  boot: Boot | null
+}
+
+export interface Known {
+  /** How many sessions there are now. */
+  sessions?: () => number
+  boot?: Boot
 }
 
 /** Every server of the suite ends its file with this: it tells the port, answers questions, and leaves with its parent. */
-export function ready (port: number): void {
-  process.on('message', (question: Question) => { answer(question).catch(fail) })
+export function ready (port: number, { sessions = () => 0, boot }: Known = {}): void {
+  process.on('message', (question: Question) => { answer(question, sessions).catch(fail) })
   process.on('disconnect', () => process.exit())
-  process.send?.({ port } satisfies Ready)
+  process.send?.({ port, boot: boot ?? null } satisfies Ready)
 }
 
-async function answer ({ gc }: Question): Promise<void> {
+async function answer ({ gc }: Question, sessions: () => number): Promise<void> {
   if (gc) {
     // The second pass takes what finalizers of the first let go.
     for (let pass = 0; pass < 2; pass++) {
@@ -35,7 +50,7 @@ async function answer ({ gc }: Question): Promise<void> {
   }
   const { user, system } = process.cpuUsage()
   const { rss, heapUsed } = process.memoryUsage()
-  process.send?.({ cpu: user + system, rss, heap: heapUsed, produced: produced() } satisfies Usage)
+  process.send?.({ cpu: user + system, rss, heap: heapUsed, produced: produced(), sessions: sessions() } satisfies Usage)
 }
 
 function fail (error: unknown): void {
