@@ -1,7 +1,7 @@
 import type { Cluster } from '../cluster/cluster.ts'
 import type { Letter } from '../cluster/letters.ts'
 import { errorCodes } from '../errors.ts'
-import type { Message, RequestId, Response } from '../protocol/message.ts'
+import type { RequestId, Response } from '../protocol/message.ts'
 import type { Questions } from '../protocol/questions.ts'
 import type { StreamPool } from '../sse/pool.ts'
 import type { SseStream } from '../sse/stream.ts'
@@ -128,9 +128,9 @@ export class Elsewhere {
   }
 
   /** Hands answers to the nodes that asked, whose names begin the ids. False when one of them is not waited for. */
-  async answer (session: string, responses: readonly Message[]): Promise<boolean> {
+  async answer (session: string, responses: readonly Response[]): Promise<boolean> {
     const taken = await Promise.all(responses.map(async response => {
-      const [, node] = QUESTION_ID.exec(response.kind === 'response' ? String(response.id) : '') ?? []
+      const [, node] = QUESTION_ID.exec(String(response.id)) ?? []
       if (node === undefined || node === this.node) return false
       const answer = await this.#cluster.letters.ask(node, 'response', { session, response })
       return answer?.isTaken === true
