@@ -32,7 +32,7 @@ export class Elsewhere {
     const about = (kind: string, take: (session: string, letter: Letter) => void): void => {
       letters.on(kind, letter => take(String(letter.session), letter))
     }
-    about('changed', (session, { uri }) => host.reload(session, typeof uri === 'string' ? [uri] : []))
+    about('changed', (session, { uri }) => host.inBackground(() => this.#reload(session, typeof uri === 'string' ? [uri] : [])))
     about('ended', session => this.#ended(session))
     about('cancelled', (session, { id, reason }) => host.peek(session)?.calls.get(id as RequestId)?.abort(new errorCodes.FST_MCP_CANCELLED(String(reason))))
     about('deaf', session => this.#claim(session))
@@ -45,15 +45,34 @@ export class Elsewhere {
     return this.#cluster.node
   }
 
-  /** Looks whether the sessions at work here are still kept, since word of their end may have been lost; or has them kept again. */
+  /** Looks how the sessions at work here are kept, since word of a change or of their end may have been lost; or has them kept again. */
   #reconcile (isEmptied: boolean): void {
     const { sessions } = this.#store
     for (const record of this.#host.records()) {
       // It may be that nobody hears any more.
       this.#claim(record.id)
-      this.#host.inBackground(() => isEmptied
-        ? sessions.restore(record)
-        : whenReady(sessions.get(record.id), kept => { if (kept === undefined) this.#ended(record.id) }))
+      this.#host.inBackground(async () => {
+        if (isEmptied) await sessions.restore(record)
+        else if (!await this.#reload(record.id, [])) this.#ended(record.id)
+      })
+    }
+  }
+
+  /** Reads the record of a session that is at work here; false when none is kept. `foretold`: resources that another node has subscribed it to. */
+  async #reload (id: string, foretold: readonly string[]): Promise<boolean> {
+    const { audience } = this.#host
+    const live = this.#host.peek(id)
+    if (live === undefined) return true
+    live.foretold.add(foretold)
+    audience.index(live)
+    try {
+      const record = await this.#store.sessions.get(id)
+      Object.assign(live.record, record)
+      return record !== undefined
+    } finally {
+      live.foretold.delete(foretold)
+      // What is over is told of nothing.
+      if (this.#host.peek(id) === live) audience.index(live)
     }
   }
 
