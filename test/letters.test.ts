@@ -6,7 +6,9 @@ import { Cluster } from '../lib/cluster/cluster.ts'
 import { Letters } from '../lib/cluster/letters.ts'
 import { errorCodes, McpError } from '../lib/errors.ts'
 import { StreamPool } from '../lib/sse/pool.ts'
+import type { RouteEvent } from '../lib/channels.ts'
 import { until } from './client.ts'
+import { hear } from './observer.ts'
 
 const away = { code: 'FST_MCP_STORE_UNAVAILABLE' }
 const unavailable = () => new errorCodes.FST_MCP_STORE_UNAVAILABLE('the bus is broken')
@@ -119,6 +121,35 @@ t.test('a letter that is lost on its way is not waited for', async t => {
   b.on('x', () => ({}))
   there.pass = () => undefined
   await t.rejects(a.ask('bbbbbbbb', 'x', {}), { ...away, message: /lost/ })
+})
+
+t.test('a question that arrives twice is taken once, and the next one too', async t => {
+  const { a, b, there } = createPair(t)
+  let taken = 0
+  b.on('count', () => ({ count: ++taken }))
+  there.pass = text => {
+    // A client of Redis that lost its connection sends again what may have arrived.
+    setImmediate(() => there.listeners.forEach(listener => listener.onMessage(JSON.parse(text))))
+    return text
+  }
+  t.strictSame(await a.ask('bbbbbbbb', 'count', {}), { count: 1 })
+  t.strictSame(await a.ask('bbbbbbbb', 'count', {}), { count: 2 })
+  await new Promise(resolve => setTimeout(resolve, 20))
+  t.equal(taken, 2)
+})
+
+t.test('whoever looks on is told how each question to another node ended', async t => {
+  const { a, b, here } = createPair(t)
+  b.on('fine', () => ({}))
+  b.on('refused', () => { throw new errorCodes.FST_MCP_ID_IN_USE('7') })
+  const routes = hear<RouteEvent>(t, 'fastify-mcp-sse:route')
+  await a.ask('bbbbbbbb', 'fine', {})
+  await t.rejects(a.ask('bbbbbbbb', 'refused', {}), { code: 'FST_MCP_ID_IN_USE' })
+  here.isAlive = async () => false
+  t.equal(await a.ask('cccccccc', 'lost', {}), null)
+  t.match(routes, [{ kind: 'fine', outcome: 'ok' }, { kind: 'refused', outcome: 'failed' }, { kind: 'lost', outcome: 'gone' }])
+  t.equal(routes.length, 3)
+  t.ok(routes.every(({ duration }) => duration >= 0 && duration < 5_000))
 })
 
 t.test('a letter to all is taken by its sender only where the order matters', async t => {
