@@ -273,3 +273,24 @@ t.test('a stream of HTTP+SSE is followed to its node, unless too much of it is l
   t.strictSame(texts(client.stream, second), numbers(1, 20))
   await second.close()
 })
+
+t.test('a client of HTTP+SSE that has missed what no node can tell begins anew, whatever node has its stream', async t => {
+  const { nodes: [a, b, c], turnstile } = await startCounting(t, { options: { sessions: { replay: { events: 4 } } } })
+  const client = await SseClient.connect(a.url)
+  const early = lastId(client.stream)
+  await client.post(callOf('s', 'count'))
+  turnstile.let(20)
+  await client.stream.message(answerTo('s'))
+  await a.app.close()
+  await client.stream.closed
+  const come = (url: string, id: string): Promise<EventStream> => EventStream.open(url, '/sse', { headers: { 'last-event-id': id } })
+  const second = await come(b.url, lastId(client.stream))
+  t.match(await second.next(), { event: 'endpoint', data: client.endpoint })
+  const third = await come(c.url, early)
+  const { event, data } = await third.next()
+  t.equal(event, 'endpoint')
+  t.not(data, client.endpoint)
+  t.match(third.comments, [/this is a new one/])
+  await second.closed
+  await third.close()
+})
