@@ -195,6 +195,22 @@ t.test('a node that does not hear itself is not there, and has missed something'
   unlisten?.()
 })
 
+t.test('a connection that leads nowhere is given up for another, whose end it is not', async t => {
+  const redis = new FakeRedis()
+  redis.answer = echo(redis)
+  const store = openFake(t, redis)
+  await store.opened()
+  redis.answer = () => 1
+  await until(() => redis.made.length === 2, 'another connection')
+  redis.answer = echo(redis)
+  await until(() => store.problem() === null, 'its return')
+  t.equal(redis.made[0]?.disconnects, 1)
+  redis.made[0]?.listeners.get('end')?.()
+  t.equal(store.problem(), null, 'the first one says so late')
+  await sleep(100)
+  t.equal(redis.made.length, 2)
+})
+
 t.test('nobody is given up while the leases of others may not be back', async t => {
   const redis = new FakeRedis()
   redis.answer = echo(redis)
