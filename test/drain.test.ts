@@ -1,10 +1,11 @@
 // A server that drains still serves, and lets nobody down who can come back.
-import { setImmediate as turn } from 'node:timers/promises'
+import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import Fastify from 'fastify'
 import mcp, { memoryStore } from 'fastify-mcp-sse'
 import t from 'tap'
 import { ACCEPT, Client, createApp, EventStream, listen, read, open, send, SseClient, until, within } from './client.ts'
 import { gate, serve, TRANSPORTS } from './sockets.ts'
+import { overriding, storeWith } from './stores.ts'
 
 const PATIENT = { drain: { timeout: 20_000 } }
 const initialize = { jsonrpc: '2.0', id: 1, method: 'initialize', params: { protocolVersion: '2025-11-25' } }
@@ -65,6 +66,67 @@ t.test('`app.close()` drains where nobody did, and one drain is enough', async t
   door.open()
   t.match(await call.answer(), { result: { content: [{ text: 'one' }] } })
   await within(closed, 'the end of app.close()')
+})
+
+t.test('as long as Fastify waits for its plugins calls may go on, and with `pluginTimeout: 0` for the whole drain', async t => {
+  for (const { pluginTimeout, text, code } of [{ pluginTimeout: 0, text: 'late' }, { pluginTimeout: 2_200, code: 'FST_MCP_CLOSING' }]) {
+    const app = Fastify({ pluginTimeout })
+    t.after(() => app.close())
+    await app.register(mcp, PATIENT)
+    const door = gate()
+    app.mcp.tool('late', {}, async (_args, { signal }) => {
+      signal.addEventListener('abort', () => door.open())
+      await door.opened
+      return 'late'
+    })
+    const client = await Client.connect(await listen(app))
+    const call = client.call('late')
+    await until(() => app.mcp.stats().calls === 1, 'the call')
+    const closed = app.close()
+    // Longer than the other has.
+    const timer = setTimeout(() => door.open(), 600)
+    const { result, error } = await call
+    clearTimeout(timer)
+    t.equal(result?.content[0].text, text, `${pluginTimeout}`)
+    t.equal(error?.data.code, code, `${pluginTimeout}`)
+    await within(closed, 'the end of app.close()')
+  }
+})
+
+t.test('a stream that opens late in a drain ends with the server, and its store is asked nothing after that', async t => {
+  const [door, asked]: [ReturnType<typeof gate>, string[]] = [gate(), []]
+  let isClosed = false
+  let isCreating = false
+  const store = storeWith(({ sessions, close }) => ({
+    sessions: overriding(sessions, {
+      async create (record, maxPerPrincipal) {
+        isCreating = true
+        await door.opened
+        return sessions.create(record, maxPerPrincipal)
+      },
+      delete (id) {
+        if (isClosed) asked.push(id)
+        return sessions.delete(id)
+      }
+    }),
+    close () {
+      isClosed = true
+      return close()
+    }
+  }))
+  // Its client has no longer than this to come back.
+  const app = await createApp(t, { store, sessions: { replay: { window: 50 } } })
+  const url = await listen(app)
+  const opening = SseClient.open(url)
+  await until(() => isCreating, 'the store')
+  await within(app.mcp.drain(), 'the drain')
+  door.open()
+  const { stream } = await opening
+  await within(Promise.resolve(app.close()), 'the end of app.close()')
+  await stream.closed
+  t.ok(isClosed)
+  await sleep(150)
+  t.strictSame(asked, [])
 })
 
 t.test('a server that drains takes answers and cancellations, and refuses new sessions and streams', async t => {

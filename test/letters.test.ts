@@ -5,8 +5,14 @@ import type { Bus, BusListener } from '../lib/store/store.ts'
 import { Cluster } from '../lib/cluster/cluster.ts'
 import { Letters } from '../lib/cluster/letters.ts'
 import { errorCodes, McpError } from '../lib/errors.ts'
+import { newSession } from '../lib/eras/handshake.ts'
+import { SessionHost } from '../lib/eras/session-host.ts'
 import { StreamPool } from '../lib/sse/pool.ts'
+import type { RouteEvent } from '../lib/channels.ts'
 import { until } from './client.ts'
+import { hear } from './observer.ts'
+import { gate } from './sockets.ts'
+import { overriding, storeWith } from './stores.ts'
 
 const away = { code: 'FST_MCP_STORE_UNAVAILABLE' }
 const unavailable = () => new errorCodes.FST_MCP_STORE_UNAVAILABLE('the bus is broken')
@@ -121,6 +127,35 @@ t.test('a letter that is lost on its way is not waited for', async t => {
   await t.rejects(a.ask('bbbbbbbb', 'x', {}), { ...away, message: /lost/ })
 })
 
+t.test('a question that arrives twice is taken once, and the next one too', async t => {
+  const { a, b, there } = createPair(t)
+  let taken = 0
+  b.on('count', () => ({ count: ++taken }))
+  there.pass = text => {
+    // A client of Redis that lost its connection sends again what may have arrived.
+    setImmediate(() => there.listeners.forEach(listener => listener.onMessage(JSON.parse(text))))
+    return text
+  }
+  t.strictSame(await a.ask('bbbbbbbb', 'count', {}), { count: 1 })
+  t.strictSame(await a.ask('bbbbbbbb', 'count', {}), { count: 2 })
+  await new Promise(resolve => setTimeout(resolve, 20))
+  t.equal(taken, 2)
+})
+
+t.test('whoever looks on is told how each question to another node ended', async t => {
+  const { a, b, here } = createPair(t)
+  b.on('fine', () => ({}))
+  b.on('refused', () => { throw new errorCodes.FST_MCP_ID_IN_USE('7') })
+  const routes = hear<RouteEvent>(t, 'fastify-mcp-sse:route')
+  await a.ask('bbbbbbbb', 'fine', {})
+  await t.rejects(a.ask('bbbbbbbb', 'refused', {}), { code: 'FST_MCP_ID_IN_USE' })
+  here.isAlive = async () => false
+  t.equal(await a.ask('cccccccc', 'lost', {}), null)
+  t.match(routes, [{ kind: 'fine', outcome: 'ok' }, { kind: 'refused', outcome: 'failed' }, { kind: 'lost', outcome: 'gone' }])
+  t.equal(routes.length, 3)
+  t.ok(routes.every(({ duration }) => duration >= 0 && duration < 5_000))
+})
+
 t.test('a letter to all is taken by its sender only where the order matters', async t => {
   const { a, b } = createPair(t)
   const taken: string[] = []
@@ -203,6 +238,38 @@ t.test('nobody is given up by a relay while nobody knows who is there', async t 
   here.isAlive = there.isAlive = async () => false
   await until(() => stream?.destroyed === true && source.destroyed, 'the end of both')
   t.equal(a.relay.size + b.relay.size, 0)
+})
+
+t.test('a session that ends while its record is read is kept for no update', async t => {
+  const [here] = createBuses(t)
+  const pool = new StreamPool(POOL)
+  const cluster = new Cluster(here, pool, () => {})
+  const record = { ...newSession('s', null, 'streamable-http', null), subscriptions: ['doc:1'] }
+  const door = gate()
+  const store = storeWith(({ sessions }) => ({
+    sessions: overriding(sessions, {
+      async get () {
+        await door.opened
+        return record
+      }
+    })
+  })).open({ server: 'a', idle: 10_000, max: 10, replay: { events: 6, bytes: 1_000, window: 1_000 }, tickets: { ttl: 1_000, max: 3 } })
+  const limits = { idle: 10_000, window: 1_000, retry: 1_000, maxPerPrincipal: 10, uris: 10 }
+  const host = new SessionHost({ store, pool, cluster, ...limits, onError: error => { throw error } })
+  t.teardown(() => {
+    host.close(unavailable())
+    cluster.close()
+    pool.close()
+    return store.close()
+  })
+  host.live({ ...record, subscriptions: [] })
+  here.hear(JSON.stringify({ kind: 'changed', session: 's', uri: 'doc:1', from: 'bbbbbbbb' }))
+  await until(() => [...host.audience.uris()].length === 1, 'word of it')
+  host.stop('s', unavailable())
+  t.strictSame([...host.audience.uris()], [])
+  door.open()
+  await new Promise(resolve => setImmediate(resolve))
+  t.strictSame([...host.audience.uris()], [], 'nor when the record has come')
 })
 
 t.test('what cannot be said in order is told of, and done otherwise', async t => {

@@ -93,6 +93,16 @@ t.test('nothing is asked of a Redis that is not connected', async t => {
   t.strictSame(redis.commands, [])
 })
 
+t.test('a node that takes its time to be ready does not wait once more', async t => {
+  const redis = new FakeRedis()
+  redis.answer = echo(redis)
+  const store = openFake(t, redis, { timeout: 60_000 })
+  // Its timer has it there long before an application is ready.
+  while (await store.bus?.broadcast({}) !== true) await sleep(10)
+  await within(Promise.resolve(store.opened()), 'its start', 5_000)
+  t.equal(store.problem(), null)
+})
+
 t.test('a Redis that hangs is asked no more until it answers', async t => {
   const redis = new FakeRedis()
   redis.answer = echo(redis)
@@ -183,6 +193,22 @@ t.test('a node that does not hear itself is not there, and has missed something'
   redis.made[0]?.listeners.get('close')?.()
   await until(() => gaps === 2, 'the second gap')
   unlisten?.()
+})
+
+t.test('a connection that leads nowhere is given up for another, whose end it is not', async t => {
+  const redis = new FakeRedis()
+  redis.answer = echo(redis)
+  const store = openFake(t, redis)
+  await store.opened()
+  redis.answer = () => 1
+  await until(() => redis.made.length === 2, 'another connection')
+  redis.answer = echo(redis)
+  await until(() => store.problem() === null, 'its return')
+  t.equal(redis.made[0]?.disconnects, 1)
+  redis.made[0]?.listeners.get('end')?.()
+  t.equal(store.problem(), null, 'the first one says so late')
+  await sleep(100)
+  t.equal(redis.made.length, 2)
 })
 
 t.test('nobody is given up while the leases of others may not be back', async t => {
@@ -330,6 +356,24 @@ t.test('a stream that ends while Redis is away is over when it is back', async t
   redis.answer = echo(redis)
   redis.status = 'ready'
   await until(() => redis.commands.some(args => args.includes('over')), 'its end')
+})
+
+t.test('what Redis missed of a session that ended meanwhile it is not told', async t => {
+  const redis = new FakeRedis()
+  redis.answer = echo(redis)
+  const store = openFake(t, redis, { timeout: 5_000 })
+  await store.opened()
+  const fail: ((error: Error) => void)[] = []
+  redis.answer = (command, args) => isAdd([command, ...args]) ? new Promise((_resolve, reject) => fail.push(reject)) : echo(redis)(command, args)
+  store.events.append('s', { stream: 'a', seq: 1, frame: 'a1' })
+  await until(() => fail.length === 1, 'the first event')
+  store.events.drop('s')
+  const removals = (): string[][] => redis.commands.filter(([command, key, ms]) => command === 'PEXPIRE' && key?.endsWith(':a') === true && ms === '0')
+  await until(() => removals().length === 1, 'its end')
+  fail[0]?.(new Error('LOST'))
+  redis.answer = echo(redis)
+  await until(() => removals().length === 2, 'what is made up for')
+  t.equal(redis.commands.filter(isAdd).length, 1)
 })
 
 t.test('records that two nodes change at once keep both changes', async t => {

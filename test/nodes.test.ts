@@ -1,12 +1,23 @@
 // Three nodes of one server: what a client does at one is known at the others.
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { SessionRecord, StoreEvent } from 'fastify-mcp-sse'
+import type { Redis } from 'ioredis'
 import t from 'tap'
-import { Client, EventStream, type RpcMessage, send, SseClient, StatelessClient, until } from './client.ts'
+import { Client, EventStream, type RpcMessage, send, SseClient, StatelessClient, until, within } from './client.ts'
 import { at, lastId, LEASE, type Node, startTown, Turnstile } from './neighbours.ts'
+import { hear } from './observer.ts'
 
 const auth = { tokens: [{ token: 'ada', principal: 'ada', scopes: ['read'] }, { token: 'bob', principal: 'bob' }] }
 const as = (token: string) => ({ headers: { authorization: `Bearer ${token}` } })
 const methods = (stream: EventStream): string[] => stream.messages.flatMap(({ method }) => method ?? [])
+/** The key of the one session that there is. */
+const keyOf = async (admin: Redis): Promise<string> => String((await admin.keys('*:session:*'))[0])
+/** Changes a record of which nobody is told. */
+async function rewrite (admin: Redis, change: Partial<SessionRecord>): Promise<void> {
+  const key = await keyOf(admin)
+  await admin.set(key, JSON.stringify({ ...JSON.parse(String(await admin.get(key))), ...change }), 'KEEPTTL')
+}
+const updateOf = (uri: string) => ({ method, params }: RpcMessage): boolean => method === 'notifications/resources/updated' && params.uri === uri
 const callOf = (id: string | number, name: string, args: object = {}) =>
   ({ jsonrpc: '2.0', id, method: 'tools/call', params: { name, arguments: args, _meta: { progressToken: id } } })
 
@@ -149,15 +160,118 @@ t.test('what belongs to no call goes to one stream, the newest, at whatever node
 
 t.test('the loss of messages between nodes is made up for', async t => {
   const { nodes: [a], admin } = await startTown(t, {
-    offer: ({ mcp }) => { mcp.resource('doc:1', {}, () => 'one') }
+    offer: ({ mcp }) => {
+      mcp.resource('doc:1', {}, () => 'one')
+      mcp.resource('doc:2', {}, () => 'two')
+    }
   })
   const client = await Client.connect(a.url)
   const listening = await client.get()
   await client.request('resources/subscribe', { uri: 'doc:1' })
+  const notifications = { resourcesListChanged: true, resourceSubscriptions: ['doc:2'] }
+  const alone = await new StatelessClient(a.url).stream({ jsonrpc: '2.0', id: 'l', method: 'subscriptions/listen', params: { notifications } })
+  await alone.message(({ method }) => method === 'notifications/subscriptions/acknowledged')
   await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
-  await listening.message(({ method }) => method === 'notifications/resources/list_changed')
-  await listening.message(({ method }) => method === 'notifications/resources/updated')
+  for (const [stream, uri] of [[listening, 'doc:1'], [alone, 'doc:2']] as const) {
+    await stream.message(({ method }) => method === 'notifications/resources/list_changed')
+    await stream.message(({ method, params }) => method === 'notifications/resources/updated' && params.uri === uri)
+    const told = stream.messages.flatMap(({ params }) => params?.uri ?? [])
+    t.strictSame(told, [uri], 'of what nobody named nothing is told')
+  }
   t.notOk(methods(listening).includes('notifications/tools/list_changed'), 'of a list that was never used nothing is told')
+  await alone.close()
+})
+
+t.test('what was lost of a session itself is read again: what it subscribed to, and its end', async t => {
+  const { nodes: [a], admin } = await startTown(t, {
+    offer: ({ mcp }) => { mcp.resource('doc:1', {}, () => 'one') }
+  })
+  const client = await Client.connect(a.url)
+  const listening = await client.get()
+  const updates = (): number => listening.messages.filter(updateOf('doc:1')).length
+  // As if another node had said so while nobody heard.
+  await rewrite(admin, { subscriptions: ['doc:1'] })
+  await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+  for (let tries = 0; tries < 400 && updates() === 0; tries++) {
+    a.app.mcp.resourceUpdated('doc:1')
+    await sleep(10)
+  }
+  t.ok(updates() > 0)
+  await admin.del(await keyOf(admin))
+  await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+  await within(listening.closed, 'its end')
+  t.match(a.app.mcp.stats(), { streams: 0 })
+})
+
+t.test('sessions at work go on when Redis comes back with nothing', async t => {
+  const { nodes: [a, b], admin } = await startTown(t)
+  const client = await Client.connect(a.url)
+  const listening = await client.get()
+  const key = await keyOf(admin)
+  await admin.flushall()
+  t.equal((await at(client, b).notify('x')).status, 404)
+  for (let tries = 0; tries < 400 && await admin.exists(key) === 0; tries++) await sleep(10)
+  t.match(await at(client, b).request('ping'), { result: {} })
+  b.app.mcp.tool('more', {}, () => '')
+  await listening.message(({ method }) => method === 'notifications/tools/list_changed')
+})
+
+t.test('what is said right after a subscription at another node is heard', async t => {
+  const { nodes: [a, b], admin, prefix } = await startTown(t, {
+    offer: ({ mcp }) => { mcp.resource('doc:1', {}, () => 'one') }
+  })
+  const client = await Client.connect(a.url)
+  const listening = await client.get()
+  const { sessionId: session } = client
+  const commands = hear<StoreEvent>(t, 'fastify-mcp-sse:store')
+  const updates = (): number => listening.messages.filter(updateOf('doc:1')).length
+  let count = 0
+  /** What comes before this is heard when this is heard. */
+  const heard = async (): Promise<number> => {
+    const changes = (): number => methods(listening).filter(method => method === 'notifications/tools/list_changed').length
+    const before = changes()
+    b.app.mcp.tool(`tool${++count}`, {}, () => '')
+    await until(() => changes() > before, 'the mark')
+    return updates()
+  }
+  const forged = [{ kind: 'changed', session, uri: 'doc:1', from: '00000000' }, { kind: 'updated', uri: 'doc:1', from: '00000000' }]
+  /** As if a node had said all this at once. */
+  const sayAll = async (letters: object[]): Promise<unknown> => {
+    const pipeline = admin.pipeline()
+    for (const letter of letters) pipeline.publish(`${prefix}:all`, JSON.stringify(letter))
+    return pipeline.exec()
+  }
+  /** What this node has asked of Redis before is answered before this is. */
+  const ping = () => at(client, a).request('ping')
+
+  // The record does not say so yet: it is believed until it was read.
+  await sayAll(forged)
+  await until(() => updates() === 1, 'the update')
+  await ping()
+  await sayAll(forged.slice(1))
+  t.equal(await heard(), 1, 'the record was read, and says otherwise')
+
+  // What cannot be read is believed for no longer.
+  const key = await keyOf(admin)
+  await admin.rename(key, 'aside')
+  await admin.lpush(key, 'no record')
+  const failed = (): number => commands.filter(({ command, failed }) => command === 'GET' && failed).length
+  t.equal(failed(), 0)
+  await sayAll(forged)
+  await until(() => failed() === 1, 'the reading')
+  t.equal(await heard(), 2)
+  await sayAll(forged.slice(1))
+  t.equal(await heard(), 2)
+  await admin.rename('aside', key)
+
+  await at(client, b).request('resources/subscribe', { uri: 'doc:1' })
+  b.app.mcp.resourceUpdated('doc:1')
+  await until(() => updates() === 3, 'the update')
+  await at(client, b).request('resources/unsubscribe', { uri: 'doc:1' })
+  await heard()
+  await ping()
+  b.app.mcp.resourceUpdated('doc:1')
+  t.equal(await heard(), 3)
 })
 
 t.test('what other nodes change is told to those who may see it', async t => {
@@ -177,6 +291,8 @@ t.test('what other nodes change is told to those who may see it', async t => {
   await hers.message(({ method }) => method === 'notifications/resources/updated')
   a.app.mcp.tool('public', {}, () => '')
   b.app.mcp.tool('public', {}, () => '')
+  for (const { app } of [b, a]) app.mcp.resource('doc:secret', { visible: principal => principal?.id === 'ada' }, () => '')
+  await until(() => methods(hers).filter(method => method === 'notifications/resources/list_changed').length === 2, 'what both nodes said')
   await his.message(({ method }) => method === 'notifications/tools/list_changed')
   t.strictSame([...new Set(methods(his))], ['notifications/tools/list_changed'])
 })
@@ -267,6 +383,23 @@ t.test('a client of HTTP+SSE whose node is gone begins anew', async t => {
   t.equal(event, 'endpoint')
   t.notMatch(data, session ?? '')
   t.match(back.comments, [/this is a new one/])
+  await back.close()
+})
+
+t.test('a client of HTTP+SSE whose stream is nowhere begins anew', async t => {
+  const { nodes: [a, b, c], admin } = await startTown(t)
+  const client = await SseClient.connect(a.url)
+  const [session] = lastId(client.stream).split('_')
+  // That node is there, and knows nothing of it.
+  await rewrite(admin, { home: c.name })
+  const back = await EventStream.open(b.url, '/sse', { headers: { 'last-event-id': lastId(client.stream) } })
+  const { event, data } = await back.next()
+  t.equal(event, 'endpoint')
+  t.notMatch(data, session ?? '')
+  await until(() => back.comments.length > 0, 'the reason')
+  t.match(back.comments, [/this is a new one/])
+  await within(client.stream.closed, 'the end of the old one, at all nodes')
+  t.match(await sseAt(client, b, { jsonrpc: '2.0', id: 'p', method: 'ping' }), { status: 404 })
   await back.close()
 })
 

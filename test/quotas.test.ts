@@ -4,9 +4,9 @@ import { type McpOptions, memoryStore } from '../lib/index.ts'
 import { StreamPool } from '../lib/sse/pool.ts'
 import { Tally } from '../lib/sse/tally.ts'
 import { EVERYTHING } from './asking.ts'
-import { Client, createApp, EventStream, listen, type Reply, SseClient, StatelessClient, until } from './client.ts'
+import { Client, createApp, EventStream, listen, open, read, type Reply, SseClient, StatelessClient, until } from './client.ts'
 import { DeafClient, gate } from './sockets.ts'
-import { laterStore } from './stores.ts'
+import { overriding, storeWith } from './stores.ts'
 
 const auth = { tokens: [{ token: 'ada', principal: 'ada' }, { token: 'bob', principal: 'bob' }] }
 const as = (token: string) => ({ headers: { authorization: `Bearer ${token}` } })
@@ -254,9 +254,24 @@ t.test('the memory store forgets principals without sessions', async t => {
 })
 
 t.test('those who come while the store is asked are counted too', async t => {
-  const { app, url } = await serve(t, { streams: { maxPerPrincipal: 2 }, store: laterStore() })
-  const streams = await Promise.all(Array.from({ length: 8 }, () => EventStream.open(url, '/sse', as('ada'))))
-  t.strictSame(streams.map(({ status }) => status).sort(), [200, 200, 429, 429, 429, 429, 429, 429])
+  let asked = 0
+  const door = gate()
+  const store = storeWith(({ sessions }) => ({
+    sessions: overriding(sessions, {
+      async create (record, maxPerPrincipal) {
+        asked++
+        await door.opened
+        return sessions.create(record, maxPerPrincipal)
+      }
+    })
+  }))
+  const { app, url } = await serve(t, { streams: { maxPerPrincipal: 2 }, store })
+  const opening = Promise.all(Array.from({ length: 5 }, () => open(url, '/sse', as('ada'))))
+  await until(() => asked === 5, 'all of them')
+  door.open()
+  const opened = await opening
+  t.strictSame(opened.map(({ status }) => status).sort(), [200, 200, 429, 429, 429])
+  for (const late of opened.filter(({ status }) => status === 429)) refused(t, await read(late), 'One principal may hold 2 streams at once, and this one does', null)
   await until(() => app.mcp.stats().sessions === 2, 'the end of the others')
   t.equal(app.mcp.stats().streams, 2)
 })

@@ -61,6 +61,33 @@ for (const driver of ['ioredis', 'redis'] as const) {
   })
 }
 
+t.test('a client that is at work at the node that it comes back to is given the stream of another one', async t => {
+  const { nodes: [a, b], turnstile } = await startCounting(t)
+  const client = await Client.connect(a.url)
+  const first = await broken(client, turnstile, 'w', 3)
+  const listening = await at(client, b).get()
+  const second = await at(client, b).get(lastId(first))
+  turnstile.let(17)
+  t.match(await second.message(answerTo('w')), { result: { content: [{ text: numbers(1, 20).join('') }] } })
+  t.strictSame(texts(first, second), numbers(1, 20))
+  a.app.mcp.tool('more', {}, () => '')
+  await listening.message(({ method }) => method === 'notifications/tools/list_changed')
+  t.equal(listening.messages.length, 1)
+})
+
+t.test('a node that is asked for the stream of a session that has just ended has nothing to give', async t => {
+  const { nodes: [a], admin, prefix, forge } = await startTown(t)
+  const ear = admin.duplicate()
+  t.teardown(() => ear.disconnect())
+  const answers: object[] = []
+  ear.on('message', (_channel, text) => { answers.push(JSON.parse(text)) })
+  await ear.subscribe(`${prefix}:inbox:00000000`)
+  await forge(a, { kind: 'attach', ref: 1, from: '00000000', session: 'unknown', stream: `${a.name}1`, seq: 1, greeting: '', relay: 1, room: 1_000 })
+  await until(() => answers.length === 2, 'the answer')
+  t.strictSame(answers, [{ kind: 'taken', ref: 1, from: a.name }, { kind: 'answer', ref: 1, answer: { isFollowed: false }, from: a.name }])
+  t.equal(a.app.mcp.stats().streams, 0)
+})
+
 t.test('a client that does not read stops the tool at the other node', async t => {
   let count = 0
   const turnstile = new Turnstile()
@@ -245,4 +272,25 @@ t.test('a stream of HTTP+SSE is followed to its node, unless too much of it is l
   await second.message(answerTo('s'))
   t.strictSame(texts(client.stream, second), numbers(1, 20))
   await second.close()
+})
+
+t.test('a client of HTTP+SSE that has missed what no node can tell begins anew, whatever node has its stream', async t => {
+  const { nodes: [a, b, c], turnstile } = await startCounting(t, { options: { sessions: { replay: { events: 4 } } } })
+  const client = await SseClient.connect(a.url)
+  const early = lastId(client.stream)
+  await client.post(callOf('s', 'count'))
+  turnstile.let(20)
+  await client.stream.message(answerTo('s'))
+  await a.app.close()
+  await client.stream.closed
+  const come = (url: string, id: string): Promise<EventStream> => EventStream.open(url, '/sse', { headers: { 'last-event-id': id } })
+  const second = await come(b.url, lastId(client.stream))
+  t.match(await second.next(), { event: 'endpoint', data: client.endpoint })
+  const third = await come(c.url, early)
+  const { event, data } = await third.next()
+  t.equal(event, 'endpoint')
+  t.not(data, client.endpoint)
+  t.match(third.comments, [/this is a new one/])
+  await second.closed
+  await third.close()
 })

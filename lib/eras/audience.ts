@@ -37,7 +37,7 @@ export class Audience implements Subscriber {
   /** Finds a session by what it is subscribed to now. */
   index (session: Session): void {
     const { record: { subscriptions }, foretold } = session
-    this.#index(session, foretold.length === 0 ? subscriptions : [...subscriptions, ...foretold])
+    this.#index(session, foretold.size === 0 ? subscriptions : [...subscriptions, ...[...foretold].flat()])
   }
 
   forget (session: Session): void {

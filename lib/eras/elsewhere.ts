@@ -1,7 +1,7 @@
 import type { Cluster } from '../cluster/cluster.ts'
 import type { Letter } from '../cluster/letters.ts'
 import { errorCodes } from '../errors.ts'
-import type { Message, RequestId, Response } from '../protocol/message.ts'
+import type { RequestId, Response } from '../protocol/message.ts'
 import type { Questions } from '../protocol/questions.ts'
 import type { StreamPool } from '../sse/pool.ts'
 import type { SseStream } from '../sse/stream.ts'
@@ -32,7 +32,7 @@ export class Elsewhere {
     const about = (kind: string, take: (session: string, letter: Letter) => void): void => {
       letters.on(kind, letter => take(String(letter.session), letter))
     }
-    about('changed', (session, { uri }) => host.reload(session, typeof uri === 'string' ? [uri] : []))
+    about('changed', (session, { uri }) => host.inBackground(() => this.#reload(session, typeof uri === 'string' ? [uri] : [])))
     about('ended', session => this.#ended(session))
     about('cancelled', (session, { id, reason }) => host.peek(session)?.calls.get(id as RequestId)?.abort(new errorCodes.FST_MCP_CANCELLED(String(reason))))
     about('deaf', session => this.#claim(session))
@@ -45,15 +45,34 @@ export class Elsewhere {
     return this.#cluster.node
   }
 
-  /** Looks whether the sessions at work here are still kept, since word of their end may have been lost; or has them kept again. */
+  /** Looks how the sessions at work here are kept, since word of a change or of their end may have been lost; or has them kept again. */
   #reconcile (isEmptied: boolean): void {
     const { sessions } = this.#store
     for (const record of this.#host.records()) {
       // It may be that nobody hears any more.
       this.#claim(record.id)
-      this.#host.inBackground(() => isEmptied
-        ? sessions.restore(record)
-        : whenReady(sessions.get(record.id), kept => { if (kept === undefined) this.#ended(record.id) }))
+      this.#host.inBackground(async () => {
+        if (isEmptied) await sessions.restore(record)
+        else if (!await this.#reload(record.id, [])) this.#ended(record.id)
+      })
+    }
+  }
+
+  /** Reads the record of a session that is at work here; false when none is kept. `foretold`: resources that another node has subscribed it to. */
+  async #reload (id: string, foretold: readonly string[]): Promise<boolean> {
+    const { audience } = this.#host
+    const live = this.#host.peek(id)
+    if (live === undefined) return true
+    live.foretold.add(foretold)
+    audience.index(live)
+    try {
+      const record = await this.#store.sessions.get(id)
+      Object.assign(live.record, record)
+      return record !== undefined
+    } finally {
+      live.foretold.delete(foretold)
+      // What is over is told of nothing.
+      if (this.#host.peek(id) === live) audience.index(live)
     }
   }
 
@@ -128,9 +147,9 @@ export class Elsewhere {
   }
 
   /** Hands answers to the nodes that asked, whose names begin the ids. False when one of them is not waited for. */
-  async answer (session: string, responses: readonly Message[]): Promise<boolean> {
+  async answer (session: string, responses: readonly Response[]): Promise<boolean> {
     const taken = await Promise.all(responses.map(async response => {
-      const [, node] = QUESTION_ID.exec(response.kind === 'response' ? String(response.id) : '') ?? []
+      const [, node] = QUESTION_ID.exec(String(response.id)) ?? []
       if (node === undefined || node === this.node) return false
       const answer = await this.#cluster.letters.ask(node, 'response', { session, response })
       return answer?.isTaken === true

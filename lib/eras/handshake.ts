@@ -175,12 +175,11 @@ export function takeNotifications (served: Served, messages: readonly Message[],
 
 /** Hands answers to whoever asked. Throws FST_MCP_RESPONSE_UNEXPECTED when nobody of the session did, after those that somebody waits for. */
 export function takeResponses (served: Served, messages: readonly Message[], session: SessionRecord | null): Awaitable<void> {
-  const unexpected = messages.filter(message => message.kind === 'response' && (session === null || !served.questions.answer(session.id, message)))
+  const unexpected = messages.flatMap(message => message.kind === 'response' && (session === null || !served.questions.answer(session.id, message)) ? [message] : [])
   if (unexpected.length === 0) return
   const { elsewhere = null } = served.sessions ?? {}
   return whenReady(elsewhere !== null && session !== null && elsewhere.answer(session.id, unexpected), isTaken => {
-    const [first] = unexpected
-    if (!isTaken && first?.kind === 'response') throw new errorCodes.FST_MCP_RESPONSE_UNEXPECTED(JSON.stringify(first.id))
+    if (!isTaken) throw new errorCodes.FST_MCP_RESPONSE_UNEXPECTED(JSON.stringify(unexpected[0]?.id))
   })
 }
 

@@ -121,18 +121,6 @@ export class SessionHost implements SessionMemory {
     })
   }
 
-  /** Reads the record of a session that is at work here: another node has changed it. `foretold`: resources that it subscribed to. */
-  reload (id: string, foretold: readonly string[]): void {
-    const live = this.#live.get(id)
-    if (live === undefined) return
-    live.foretold.push(...foretold)
-    this.audience.index(live)
-    this.inBackground(() => whenReady(this.#options.store.sessions.get(id), record => {
-      live.foretold.splice(0, foretold.length)
-      if (record !== undefined) this.#refresh(live, record)
-    }))
-  }
-
   /** Of the sessions that are at work here. */
   records (): SessionRecord[] {
     return [...this.#live.values()].map(({ record }) => record)

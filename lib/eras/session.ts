@@ -17,8 +17,8 @@ export class Session {
   principal: Principal | null = null
   /** The request that opened its stream, over HTTP+SSE: what it asks for at other nodes runs here. */
   request: FastifyRequest | null = null
-  /** Resources that other nodes have subscribed it to, until the record that says so is read. */
-  readonly foretold: string[] = []
+  /** Resources that other nodes have subscribed it to, until the record that says so is read: a list for each reading. */
+  readonly foretold = new Set<readonly string[]>()
   /** A newer stream at another node is told what belongs to no call. */
   isMuted = false
 

@@ -37,7 +37,7 @@ export class NodeBus implements Bus {
   #isBeating = false
   #isClosed = false
   #isOpen = false
-  #onOpen = (): void => {}
+  #onOpen: (() => void) | undefined
   #sent = 0
   #heard = 0
   #wasAway = false
@@ -83,8 +83,10 @@ export class NodeBus implements Bus {
   }
 
   /** Resolves once this node hears and is known to be there, or when Redis did not let it in time: it goes on trying. */
-  open (): Promise<void> {
-    return new Promise(resolve => {
+  async open (): Promise<void> {
+    // Its timer runs from the first, and an application may take its time to be ready.
+    if (this.#isOpen) return
+    await new Promise<void>(resolve => {
       const opened = (): void => {
         clearInterval(hurry)
         clearTimeout(timer)
@@ -159,7 +161,7 @@ export class NodeBus implements Bus {
     this.#tellGap(String(epoch ?? await this.#beginEpoch()))
     if (!this.#isOpen && this.hears) {
       this.#isOpen = true
-      this.#onOpen()
+      this.#onOpen?.()
     }
     if (this.#isClosed || this.#trustsFrom !== Infinity) return
     this.#trustsFrom = Date.now() + lease
