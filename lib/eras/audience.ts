@@ -3,6 +3,8 @@ import { type IsSeen, LIST_CHANGED, type Subscriber, UPDATED } from '../features
 import { notificationOf } from '../protocol/message.ts'
 import type { Session } from './session.ts'
 
+const NONE: readonly string[] = []
+
 /** The sessions at work, as they are told of changes. */
 export class Audience implements Subscriber {
   readonly #live: ReadonlyMap<string, Session>
@@ -37,16 +39,16 @@ export class Audience implements Subscriber {
   /** Finds a session by what it is subscribed to now. */
   index (session: Session): void {
     const { record: { subscriptions }, foretold } = session
-    this.#index(session, foretold.size === 0 ? subscriptions : [...subscriptions, ...[...foretold].flat()])
+    this.#index(session, foretold.length === 0 ? subscriptions : [...subscriptions, ...foretold.flat()])
   }
 
   forget (session: Session): void {
-    this.#index(session, [])
+    this.#index(session, NONE)
   }
 
   #index (session: Session, uris: readonly string[]): void {
-    const known = this.#known.get(session) ?? []
-    if (known === uris) return
+    const known = this.#known.get(session) ?? NONE
+    if (known === uris || known.length + uris.length === 0) return
     this.#known.set(session, uris)
     for (const uri of known) if (!uris.includes(uri)) this.#remove(uri, session)
     for (const uri of uris) this.#add(uri, session)

@@ -5,19 +5,7 @@ import type { StreamPool } from '../sse/pool.ts'
 import type { Room, SseStream } from '../sse/stream.ts'
 import type { EventLog } from '../store/store.ts'
 import type { RequestId } from '../protocol/message.ts'
-
-/** What carries the messages of a response once it has become a stream. */
-export interface Line {
-  /** Opens the stream that is to be sent as the response. */
-  connect (): SseStream
-  send (json: string, answers?: RequestId): Room
-  /** The last message was sent. */
-  end (): void
-  /** The client left before there was a stream. */
-  leave (): void
-  /** Ends the connection alone. Only where the client can come back; false when it cannot. */
-  closeStream? (): boolean
-}
+import type { Line, Ready } from './response-line.ts'
 
 export interface ChannelOptions {
   /** Names the stream in its event ids. */
@@ -58,18 +46,13 @@ export class Channel implements Line {
   #away: NodeJS.Timeout | undefined
   #waiting: Promise<boolean> | null = null
   #release: ((open: boolean) => void) | null = null
-  readonly #mailbox: Mailbox
+  /** Made for the first notification: the stream of a call has none. */
+  #mailbox: Mailbox | undefined
   #captured: string[] | null = null
 
   constructor (options: ChannelOptions) {
     this.#options = options
     this.#seq = options.last ?? 0
-    this.#mailbox = new Mailbox({
-      budget: options.pool.buffer,
-      send: json => { this.send(json) },
-      room: () => this.room(),
-      onOverflow: () => this.#kick(this.#stream, 'overflow')
-    })
   }
 
   get isConnected (): boolean {
@@ -78,9 +61,13 @@ export class Channel implements Line {
 
   connect (): SseStream {
     const stream = this.attach()
-    const { id, retry, primes } = this.#options
-    if (primes) stream.write(encode({ id: `${id}_0`, retry, data: '' }))
+    if (this.#options.primes) stream.write(this.#prime())
     return stream
+  }
+
+  #prime (): string {
+    const { id, retry, primes } = this.#options
+    return primes ? encode({ id: `${id}_0`, retry, data: '' }) : ''
   }
 
   /** A new connection takes the stream over, also from one whose end was not noticed yet. */
@@ -130,15 +117,27 @@ export class Channel implements Line {
     return true
   }
 
+  whole (answers: readonly Ready[]): string {
+    const text = this.#prime() + answers.map(({ id, json }) => this.#log(json, id)).join('')
+    this.end()
+    return text
+  }
+
   send (json: string, answers?: RequestId): Room {
     if (this.#over) return false
+    const frame = this.#log(json, answers)
+    const room = this.#stream === null ? this.#logHasRoom : this.#stream.write(frame)
+    return room === true ? true : this.#wait(room)
+  }
+
+  /** The next event, which a client that comes back can have again. */
+  #log (json: string, answers: RequestId | undefined): string {
     const { session, events, id } = this.#options
     const seq = ++this.#seq
     const frame = message(json, `${id}_${seq}`)
     this.#captured?.push(frame)
     this.#logHasRoom = events.append(session, { stream: id, seq, frame, answers })
-    const room = this.#stream === null ? this.#logHasRoom : this.#stream.write(frame)
-    return room === true ? true : this.#wait(room)
+    return frame
   }
 
   /** Remembers the frames that are sent from now on, until what it gives is called. */
@@ -152,6 +151,12 @@ export class Channel implements Line {
 
   /** Sends a notification of which only the newest of its key matters. A client that reads too slowly for these is told to come back. */
   notify (key: string, json: string): void {
+    this.#mailbox ??= new Mailbox({
+      budget: this.#options.pool.buffer,
+      send: json => { this.send(json) },
+      room: () => this.room(),
+      onOverflow: () => this.#kick(this.#stream, 'overflow')
+    })
     this.#mailbox.put(key, json)
   }
 
@@ -205,36 +210,5 @@ export class Channel implements Line {
     this.#stream?.end()
     this.#recheck()
     onEnd()
-  }
-}
-
-/** Carries the answer of one POST without a session: nothing is numbered or kept, so a lost connection ends the calls. */
-export class DirectLine implements Line {
-  readonly #pool: StreamPool
-  readonly #owner: string | null
-  readonly #onLost: () => void
-  #stream: SseStream | undefined
-
-  constructor (pool: StreamPool, owner: string | null, onLost: () => void) {
-    this.#pool = pool
-    this.#owner = owner
-    this.#onLost = onLost
-  }
-
-  connect (): SseStream {
-    this.#stream = this.#pool.open(this.#owner, delivered => { if (!delivered) this.#onLost() })
-    return this.#stream
-  }
-
-  send (json: string): Room {
-    return this.#stream?.write(message(json)) ?? false
-  }
-
-  end (): void {
-    this.#stream?.end()
-  }
-
-  leave (): void {
-    this.#onLost()
   }
 }

@@ -63,14 +63,14 @@ export class Elsewhere {
     const { audience } = this.#host
     const live = this.#host.peek(id)
     if (live === undefined) return true
-    live.foretold.add(foretold)
+    live.foretold = [...live.foretold, foretold]
     audience.index(live)
     try {
       const record = await this.#store.sessions.get(id)
       Object.assign(live.record, record)
       return record !== undefined
     } finally {
-      live.foretold.delete(foretold)
+      live.foretold = live.foretold.filter(list => list !== foretold)
       // What is over is told of nothing.
       if (this.#host.peek(id) === live) audience.index(live)
     }
@@ -101,7 +101,7 @@ export class Elsewhere {
     const { id, transport } = live.record
     if (transport === 'http+sse') return
     // One that hears already goes on.
-    if (live.listeners.size === 1) live.isMuted = true
+    if (live.listeners.length === 1) live.isMuted = true
     this.#cluster.letters.tellInOrder('listening', { session: id }, () => { live.isMuted = false })
   }
 
@@ -122,7 +122,7 @@ export class Elsewhere {
   /** An older stream hears again, unless another does. */
   #claim (session: string): void {
     const live = this.#host.peek(session)
-    if (live?.isMuted === true && live.listeners.size > 0) this.#cluster.letters.tellAll('listening', { session, isClaim: true })
+    if (live?.isMuted === true && live.listeners.length > 0) this.#cluster.letters.tellAll('listening', { session, isClaim: true })
   }
 
   /** The stream that a client comes back to, where another node writes it. Undefined: it is written here, or by nobody any more. */

@@ -176,12 +176,16 @@ export class SessionHost implements SessionMemory {
     if (session.isIdle && this.#live.get(session.record.id) === session) this.#forget(session)
   }
 
-  openChannel (record: SessionRecord, { listens, ...init }: ChannelInit): Channel {
+  openChannel (record: SessionRecord, { id, listens, primes, isDisposable, onLost, onGap, last }: ChannelInit): Channel {
     const { pool, window, retry, store: { events } } = this.#options
     const session = this.live(record)
-    const { id } = init
     const channel: Channel = new Channel({
-      ...init,
+      id,
+      primes,
+      isDisposable,
+      onLost,
+      onGap,
+      last,
       session: record.id,
       owner: record.principal,
       pool,
@@ -190,15 +194,20 @@ export class SessionHost implements SessionMemory {
       retry,
       onEnd: () => {
         session.channels.delete(id)
-        if (session.listeners.delete(channel) && session.listeners.size === 0 && !session.isMuted) this.elsewhere?.deaf(record)
+        if (listens) this.#unlisten(session, channel)
         this.#dropIdle(session)
       }
     })
     session.channels.set(id, channel)
     if (!listens) return channel
-    session.listeners.add(channel)
+    session.listeners = [...session.listeners, channel]
     this.elsewhere?.listening(session)
     return channel
+  }
+
+  #unlisten (session: Session, channel: Channel): void {
+    session.listeners = session.listeners.filter(listener => listener !== channel)
+    if (session.listeners.length === 0 && !session.isMuted) this.elsewhere?.deaf(session.record)
   }
 
   /** What is known of the stream that a client comes back to. */

@@ -5,20 +5,23 @@ import type { RequestId } from '../protocol/message.ts'
 import type { SessionRecord } from '../store/store.ts'
 import type { Channel } from './channel.ts'
 
+// One is made for each call that is answered as a stream: what most of them do without is shared.
+const NONE: readonly never[] = Object.freeze([])
+
 /** What of a session is at work on this node: its calls in progress and its streams. Most sessions have none most of the time. */
 export class Session {
   readonly record: SessionRecord
-  readonly calls = new Map<RequestId, Call>()
+  #calls: Map<RequestId, Call> | undefined
   /** Streams by the name in their event ids. */
   readonly channels = new Map<string, Channel>()
   /** The streams that the client opened for what belongs to no call, oldest first. */
-  readonly listeners = new Set<Channel>()
+  listeners: readonly Channel[] = NONE
   /** As it last came in: what it may see decides what it is told. */
   principal: Principal | null = null
   /** The request that opened its stream, over HTTP+SSE: what it asks for at other nodes runs here. */
   request: FastifyRequest | null = null
   /** Resources that other nodes have subscribed it to, until the record that says so is read: a list for each reading. */
-  readonly foretold = new Set<readonly string[]>()
+  foretold: readonly (readonly string[])[] = NONE
   /** A newer stream at another node is told what belongs to no call. */
   isMuted = false
 
@@ -26,24 +29,28 @@ export class Session {
     this.record = record
   }
 
+  get calls (): Map<RequestId, Call> {
+    this.#calls ??= new Map()
+    return this.#calls
+  }
+
   get isIdle (): boolean {
-    return this.calls.size === 0 && this.channels.size === 0
+    return this.channels.size === 0 && (this.#calls === undefined || this.#calls.size === 0)
   }
 
   /** Whether it could be told anything; whose it is, is known since it listens. */
   get hears (): boolean {
-    return this.listeners.size > 0 && !this.isMuted
+    return this.listeners.length > 0 && !this.isMuted
   }
 
   /** A message that belongs to no call goes to one stream: the newest that is connected, else the newest that may come back. */
   notify (key: string, json: string): void {
-    const listeners = [...this.listeners].reverse()
-    const target = listeners.find(channel => channel.isConnected) ?? listeners[0]
+    const target = this.listeners.findLast(channel => channel.isConnected) ?? this.listeners.at(-1)
     target?.notify(key, json)
   }
 
   end (reason: Error): void {
-    for (const call of [...this.calls.values()]) call.abort(reason)
+    for (const call of [...this.#calls?.values() ?? []]) call.abort(reason)
     for (const channel of [...this.channels.values()]) channel.end()
   }
 }

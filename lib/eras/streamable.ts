@@ -7,13 +7,14 @@ import { ownerOf } from '../protocol/owner.ts'
 import { comment } from '../sse/frame.ts'
 import type { SseStream } from '../sse/stream.ts'
 import { type Awaitable, type Replay, type SessionRecord, whenReady } from '../store/store.ts'
-import { type Channel, DirectLine, type Line } from './channel.ts'
+import type { Channel } from './channel.ts'
 import type { Inbound, Initialize, Messages } from './classify.ts'
 import { nameStream, readEventId } from './event-id.ts'
 import {
   checkMessages, type Exchange, type Facts, initializeResult, mayStream, newSession, newSessionId, profileFor, readInitialize,
   type Served, startCalls, takeNotifications, takeResponses
 } from './handshake.ts'
+import { DirectLine, type Line } from './response-line.ts'
 import { resume } from './resume.ts'
 import type { Profile } from './revisions.ts'
 import type { SessionHost } from './session-host.ts'

@@ -1,5 +1,5 @@
 import type { FastifyReply } from 'fastify'
-import type { Line } from '../eras/channel.ts'
+import type { Line, Ready } from '../eras/response-line.ts'
 import type { Exchange } from '../eras/handshake.ts'
 import type { Outbox } from '../protocol/call.ts'
 import type { RequestId } from '../protocol/message.ts'
@@ -32,7 +32,7 @@ export class Answer implements Exchange, Outbox {
   #line: Line | undefined
   #batch = false
   #expected = 0
-  readonly #ready: { id: RequestId, json: string }[] = []
+  readonly #ready: Ready[] = []
   #timer: NodeJS.Timeout | undefined
   #stream: SseStream | undefined
   #isWatched = false
@@ -65,8 +65,14 @@ export class Answer implements Exchange, Outbox {
   json (body: string, sessionId?: string): void {
     if (sessionId !== undefined) this.#reply.header('mcp-session-id', sessionId)
     if (this.#options.accepts.json) this.#reply.header('content-type', 'application/json; charset=utf-8').send(body)
-    // Known at once, so a stream of one event needs no stream object.
-    else this.#reply.header('content-type', 'text/event-stream').header('cache-control', 'no-cache, no-transform').send(message(body))
+    else this.#headers().send(message(body))
+  }
+
+  #headers (): FastifyReply {
+    return this.#reply
+      .header('content-type', 'text/event-stream')
+      .header('cache-control', 'no-cache, no-transform')
+      .header('x-accel-buffering', 'no')
   }
 
   stream (stream: SseStream): void {
@@ -74,11 +80,7 @@ export class Answer implements Exchange, Outbox {
     this.watch()
     // The client has gone already.
     if (stream.destroyed) return
-    this.#reply
-      .header('content-type', 'text/event-stream')
-      .header('cache-control', 'no-cache, no-transform')
-      .header('x-accel-buffering', 'no')
-      .send(stream)
+    this.#headers().send(stream)
   }
 
   watch (): void {
@@ -142,7 +144,7 @@ export class Answer implements Exchange, Outbox {
   respond (id: RequestId, json: string, status = 200, error?: unknown): void {
     // One status cannot speak for all of a batch.
     if (this.#line === undefined && !this.#batch) this.#head(status, error)
-    const line = this.#line ?? (this.#options.accepts.json ? undefined : this.#open())
+    const line = this.#line ?? (this.#options.accepts.json || this.#expected === 1 ? undefined : this.#open())
     if (line === undefined) this.#ready.push({ id, json })
     else line.send(json, id)
     this.#settle()
@@ -164,6 +166,8 @@ export class Answer implements Exchange, Outbox {
     if (this.#line !== undefined) this.#line.end()
     // Every request was cancelled: there is nothing to say.
     else if (jsons.length === 0) this.accepted()
+    // Known at once, so a stream of one event needs no stream object.
+    else if (!this.#options.accepts.json) this.#headers().send(this.#openLine().whole(this.#ready))
     else this.json(this.#batch ? `[${jsons.join(',')}]` : jsons.join())
   }
 

@@ -90,10 +90,12 @@ export class OpenResponses {
 // Under which Fastify keeps what a hook has promised to send after the body.
 const TRAILERS = 'fastify.reply.trailers'
 
+let trailersKey: symbol | undefined
+
 /** Only Fastify can send trailers, and only it knows of them. */
 function mayHaveTrailers (reply: FastifyReply): boolean {
-  const key = Object.getOwnPropertySymbols(reply).find(({ description }) => description === TRAILERS)
-  return key === undefined || Reflect.get(reply, key) !== null
+  trailersKey ??= Object.getOwnPropertySymbols(reply).find(({ description }) => description === TRAILERS)
+  return trailersKey === undefined || Reflect.get(reply, trailersKey) !== null
 }
 
 /**

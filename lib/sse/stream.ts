@@ -99,10 +99,17 @@ export class SseStream extends Readable {
     if (this.#ending || this.destroyed) return
     this.#flush()
     this.#ending = true
+    if (this.#sink !== null && !this.blocked) return this.#finish(this.#sink)
     this.once('end', () => { this.#delivered = true })
     this.push(null)
-    if (this.#sink !== null) this.#pour(this.#sink)
     this.#settle(false)
+  }
+
+  /** In the same tick as what was written last, so that both leave at once. */
+  #finish (sink: Sink): void {
+    sink.end()
+    this.#delivered = true
+    this.destroy()
   }
 
   static #endOfTick (this: void, stream: SseStream): void {
@@ -124,14 +131,16 @@ export class SseStream extends Readable {
   sendTo (sink: Sink): void {
     this.#sink = sink
     sink.on('drain', () => this.#pour(sink))
-    this.once('end', () => sink.end())
     this.#pour(sink)
   }
 
   #pour (sink: Sink): void {
     while (!sink.writableNeedDrain) {
       const chunk: unknown = this.read(Math.min(this.readableLength, JOIN_BYTES) || undefined)
-      if (!(chunk instanceof Buffer)) return
+      if (!(chunk instanceof Buffer)) {
+        if (this.#ending) this.#finish(sink)
+        return
+      }
       sink.write(chunk)
     }
   }

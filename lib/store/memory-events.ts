@@ -70,9 +70,9 @@ class SessionLog {
   }
 
   forgetFirst (streams: Map<string, StreamLog>): boolean {
-    const [first] = streams
-    if (first === undefined) return false
-    const [name, stream] = first
+    const { value: name } = streams.keys().next()
+    const stream = name === undefined ? undefined : streams.get(name)
+    if (name === undefined || stream === undefined) return false
     this.#count(stream, -stream.length, -stream.size)
     this.#watcher?.forgotten(this.#session, name)
     return streams.delete(name)
