@@ -211,6 +211,76 @@ t.test('a connection that leads nowhere is given up for another, whose end it is
   t.equal(redis.made.length, 2)
 })
 
+/** The same, and keeps the lease as Redis does. */
+const leasing = (redis: FakeRedis, leases: Set<string>) => (command: string, args: string[]): unknown => {
+  const [key = ''] = args
+  const had = leases.has(key)
+  if (key.includes(':lease:') && command === 'SET') leases.add(key)
+  if (key.includes(':lease:') && command === 'DEL') leases.delete(key)
+  return ['PEXPIRE', 'EXISTS', 'DEL'].includes(command) ? Number(had) : echo(redis)(command, args)
+}
+
+t.test('a node whose first beats did not leave is known to be there once it says that it is', async t => {
+  const redis = new FakeRedis()
+  const leases = new Set<string>()
+  const gaps: boolean[] = []
+  redis.answer = (command, args) => {
+    // What it said of itself comes a moment after what it asked.
+    if (command === 'PUBLISH') setImmediate(() => echo(redis)(command, args))
+    return command === 'PUBLISH' ? 1 : leasing(redis, leases)(command, args)
+  }
+  const store = openFake(t, redis, { timeout: 2_000 })
+  store.bus?.listen({ onMessage: () => {}, onGap: isEmptied => gaps.push(isEmptied) })
+  redis.status = 'connecting'
+  const opened = store.opened()
+  await sleep(100)
+  redis.status = 'ready'
+  await opened
+  t.equal(leases.size, 1)
+  t.equal(store.problem(), null)
+  await sleep(150)
+  t.strictSame([leases.size, gaps], [1, []], 'it has missed nothing')
+})
+
+t.test('a node that was away while its application began looks whether it has missed something', async t => {
+  const redis = new FakeRedis()
+  const leases = new Set<string>()
+  const gaps: boolean[] = []
+  redis.answer = leasing(redis, leases)
+  redis.status = 'connecting'
+  const store = openFake(t, redis, { timeout: 100 })
+  store.bus?.listen({ onMessage: () => {}, onGap: isEmptied => gaps.push(isEmptied) })
+  await store.opened()
+  t.equal(leases.size, 0)
+  redis.status = 'ready'
+  await until(() => gaps.length === 1, 'a look')
+  t.equal(leases.size, 1)
+})
+
+t.test('a node that hears again while its lease is given up has one at once', async t => {
+  const redis = new FakeRedis()
+  const leases = new Set<string>()
+  redis.answer = leasing(redis, leases)
+  const store = openFake(t, redis)
+  await store.opened()
+  const late: (() => void)[] = []
+  redis.answer = (command, args) => {
+    if (command !== 'PUBLISH') return leasing(redis, leases)(command, args)
+    late.push(() => echo(redis)(command, args))
+    return 1
+  }
+  await until(() => late.length === 3, 'three beats that it does not hear')
+  t.equal(leases.size, 1)
+  redis.answer = (command, args) => {
+    // All of them come while the lease is taken back.
+    if (command === 'DEL') for (const hear of late) hear()
+    return leasing(redis, leases)(command, args)
+  }
+  await until(() => redis.commands.some(([command]) => command === 'DEL'), 'a beat')
+  await sleep(0)
+  t.equal(leases.size, 1)
+})
+
 t.test('nobody is given up while the leases of others may not be back', async t => {
   const redis = new FakeRedis()
   redis.answer = echo(redis)

@@ -37,6 +37,8 @@ export class NodeBus implements Bus {
   #isBeating = false
   #isClosed = false
   #isOpen = false
+  /** The application began before it was there. */
+  #isLate = false
   #onOpen: (() => void) | undefined
   #sent = 0
   #heard = 0
@@ -93,7 +95,10 @@ export class NodeBus implements Bus {
         resolve()
       }
       const hurry = setInterval(() => this.#beat(), HURRY_MS).unref()
-      const timer = setTimeout(opened, this.#options.timeout).unref()
+      const timer = setTimeout(() => {
+        this.#isLate = true
+        opened()
+      }, this.#options.timeout).unref()
       this.#onOpen = opened
       this.#beat()
     })
@@ -151,21 +156,27 @@ export class NodeBus implements Bus {
     if (!this.#isSubscribed) return
     const key = this.#leaseOf(this.node)
     // Whoever does not hear is not there. A Redis that is full still renews.
-    const renewal = this.hears ? ['PEXPIRE', key, String(lease)] : ['DEL', key]
+    const renews = this.hears
     const [epoch, isRenewed] = await Promise.all([
       link.probe(this.#epochKey, 'GET', this.#epochKey),
-      link.probe(key, ...renewal),
+      link.probe(key, ...renews ? ['PEXPIRE', key, String(lease)] : ['DEL', key]),
       link.probe(this.#inbox, 'PUBLISH', this.#inbox, JSON.stringify({ beat: ++this.#sent }))
     ])
-    if (this.hears && isRenewed === 0) await link.probe(key, 'SET', key, '1', 'PX', String(lease))
+    // It may have been heard again meanwhile.
+    const isLeased = this.hears
+    if (isLeased && !(renews && isRenewed === 1)) await link.probe(key, 'SET', key, '1', 'PX', String(lease))
+    if (!this.#isOpen && isLeased && this.#heard > 0) this.#begin()
     this.#tellGap(String(epoch ?? await this.#beginEpoch()))
-    if (!this.#isOpen && this.hears) {
-      this.#isOpen = true
-      this.#onOpen?.()
-    }
     if (this.#isClosed || this.#trustsFrom !== Infinity) return
     this.#trustsFrom = Date.now() + lease
     onBack()
+  }
+
+  /** It is known to be there, and has heard itself. Before that it has missed nothing, unless the application could not wait for it. */
+  #begin (): void {
+    this.#isOpen = true
+    this.#hasGap = this.#isLate
+    this.#onOpen?.()
   }
 
   async #beginEpoch (): Promise<unknown> {
