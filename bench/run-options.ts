@@ -1,8 +1,8 @@
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { Scenario, Size } from './scenario.ts'
-import { clusterScenarios, scenarios } from './scenarios.ts'
-import { type Adapter, clusters, servers } from './servers.ts'
+import { clusterScenarios, peerScenarios, scenarios } from './scenarios.ts'
+import { type Adapter, clusters, peers, servers, truant } from './servers.ts'
 
 /** What makes one table. */
 export interface Run {
@@ -16,16 +16,19 @@ export interface Options {
   size: Size
   rounds: number
   runs: Run[]
+  /** Whether the packages of the peers are needed. */
+  peers: boolean
   json: string
   /** The folder for CPU profiles, when they are wanted. */
   profiles: string | null
 }
 
-const USAGE = `npm run bench -- [--smoke] [--cluster] [--only name] [--rounds n] [--servers floor,ours] [--json file] [--profile]
+const USAGE = `npm run bench -- [--smoke] [--cluster | --peers] [--only name] [--rounds n] [--servers floor,ours] [--json file] [--profile]
   --smoke    a little of everything: proves that it works, times nothing
   --cluster  nodes that share a Redis, beside the memory store: ${clusterScenarios.map(({ name }) => name).join(', ')}
+  --peers    servers made with packages of others, which it installs: ${peers.map(({ name }) => name).join(', ')}
   --only     one scenario (may be given again): ${scenarios.map(({ name }) => name).join(', ')}
-  --rounds   how often each is measured; the table shows the median (3)
+  --rounds   how often each is measured; the table shows the median (3, with --peers 1)
   --servers  what is compared with what; floor,floor shows how exact the instrument is
   --json     where every figure goes (bench/results/latest.json)
   --profile  write CPU profiles beside it, and print the functions that took most`
@@ -49,6 +52,7 @@ function parse (args: string[]): Options | null {
     options: {
       smoke: { type: 'boolean', default: false },
       cluster: { type: 'boolean', default: false },
+      peers: { type: 'boolean', default: false },
       only: { type: 'string', multiple: true },
       rounds: { type: 'string' },
       servers: { type: 'string' },
@@ -59,16 +63,19 @@ function parse (args: string[]): Options | null {
   })
   if (values.help) return null
   const { smoke, cluster, json, profile } = values
-  const rounds = Number(values.rounds ?? (smoke || profile ? 1 : 3))
+  const rounds = Number(values.rounds ?? (smoke || profile || values.peers ? 1 : 3))
   if (!Number.isInteger(rounds) || rounds < 1) throw new Error(`--rounds must be a whole number above 0: ${values.rounds}`)
   const run = (scenarios: Scenario[], servers: Adapter[]): Run => ({
     only: (values.only ?? scenarios.map(({ name }) => name)).map(name => named('--only', name, scenarios).name),
     servers: values.servers?.split(',').map(name => named('--servers', name, servers)) ?? servers
   })
   const [plain, clustered] = [() => run(scenarios, servers), () => run(clusterScenarios, clusters)]
+  if (cluster && values.peers) throw new Error('--cluster and --peers are two runs')
+  const unable: Run = { only: ['calls', 'sse-calls'], servers: [...servers.slice(0, 1), truant] }
   const isWhole = smoke && values.only === undefined && values.servers === undefined
-  const runs = cluster ? [clustered()] : isWhole ? [plain(), clustered()] : [plain()]
-  return { size: smoke ? 'smoke' : 'full', rounds, runs, json, profiles: profile ? resolve(json, '../profiles') : null }
+  const others = values.peers ? [run(peerScenarios, [...servers, ...peers])] : cluster ? [clustered()] : null
+  const runs = others ?? (isWhole ? [plain(), clustered(), unable] : [plain()])
+  return { size: smoke ? 'smoke' : 'full', rounds, runs, peers: values.peers, json, profiles: profile ? resolve(json, '../profiles') : null }
 }
 
 function named<Named extends { name: string }> (option: string, name: string, list: Named[]): Named {

@@ -12,3 +12,6 @@ export const scenarios: Scenario[] = [calls, sseCalls, chunks, idle, stalled, fa
 
 /** What several nodes are measured by. */
 export const clusterScenarios: Scenario[] = [nodeCalls, nodeChunks]
+
+/** What servers of others are measured by. */
+export const peerScenarios: Scenario[] = [calls, sseCalls, chunks, idle, stalled, fairness]

@@ -15,7 +15,8 @@ export class ServerProcess {
   }
 
   static async start (file: string, flags: string[], args: string[] = []): Promise<ServerProcess> {
-    const child = fork(file, args, { execArgv: ['--expose-gc', ...flags] })
+    // Some packages greet on stdout.
+    const child = fork(file, args, { execArgv: ['--expose-gc', ...flags], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
     const { port } = await hear<Ready>(child)
     return new ServerProcess(child, port)
   }

@@ -4,8 +4,14 @@ export interface Adapter {
   /** Below `servers/`. */
   file: string
   args?: string[]
+  /** In place of `args`, for the scenarios named. */
+  argsFor?: Record<string, string[]>
   /** Names of the scenarios that it can take part in; all of them unless named. */
   scenarios?: string[]
+  /** Why it takes no part in a scenario, where that is worth a line. */
+  lacks?: Record<string, string>
+  /** Made by others: what it cannot do is told, and fails nothing. */
+  isPeer?: boolean
   /** Its answers must be the floor's, byte for byte but for ids. */
   sameBytes?: boolean
 }
@@ -23,3 +29,35 @@ export const clusters: Adapter[] = [
   { name: '2 nodes', file: 'clustered.ts', args: ['2'] },
   { name: '4 nodes', file: 'clustered.ts', args: ['4'] }
 ]
+
+/** Made with packages that `peers/package.json` names. A package that can answer a call as JSON is told to, where calls are what is measured. */
+export const peers: Adapter[] = [
+  {
+    name: 'sdk 1',
+    file: '../peers/official-sdk-1.ts',
+    argsFor: { calls: ['json'] },
+    isPeer: true
+  },
+  {
+    name: 'sdk 2',
+    file: '../peers/official-sdk-2.ts',
+    argsFor: { calls: ['json'] },
+    lacks: { 'sse-calls': 'what it has of HTTP+SSE is a deprecated copy of that of sdk 1' },
+    isPeer: true
+  },
+  {
+    name: 'fastify-mcp',
+    file: '../peers/fastify-mcp-server.ts',
+    lacks: { 'sse-calls': 'its plugin for HTTP+SSE serves one client: the second gets 500, "Already connected to a transport"' },
+    isPeer: true
+  },
+  {
+    name: 'fastmcp',
+    file: '../peers/fastmcp-server.ts',
+    argsFor: { calls: ['json'] },
+    isPeer: true
+  }
+]
+
+/** What a peer that cannot do anything looks like. */
+export const truant: Adapter = { name: 'truant', file: 'truant.ts', lacks: { 'sse-calls': 'it has none' }, isPeer: true }
