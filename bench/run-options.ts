@@ -1,8 +1,9 @@
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
+import { peers, truant } from './peer-adapters.ts'
 import type { Scenario, Size } from './scenario.ts'
 import { clusterScenarios, peerScenarios, scenarios } from './scenarios.ts'
-import { type Adapter, clusters, peers, servers, truant } from './servers.ts'
+import { type Adapter, clusters, servers } from './servers.ts'
 
 /** What makes one table. */
 export interface Run {

@@ -45,5 +45,5 @@ for (const [name, description, collect] of [
 
 // It takes no port 0.
 const port = await sparePort()
-await server.start({ transportType: 'httpStream', httpStream: { port, host: '127.0.0.1', enableJsonResponse: process.argv[2] === 'json' } })
+await server.start({ transportType: 'httpStream', httpStream: { port, host: '127.0.0.1', enableJsonResponse: process.argv.includes('json') } })
 ready(port)

@@ -8,7 +8,7 @@ import { ready } from '../servers/control.ts'
 import { KEEP_ALIVE_MS } from '../servers/work.ts'
 import { createServer } from './classic-tools.ts'
 
-const enableJsonResponse = process.argv[2] === 'json'
+const enableJsonResponse = process.argv.includes('json')
 const sessions = new Map<string, StreamableHTTPServerTransport>()
 const streams = new Map<string, SSEServerTransport>()
 
@@ -32,9 +32,11 @@ app.route({
   async handler (request, reply) {
     const id = request.headers['mcp-session-id']
     const known = sessions.get(String(id))
-    if (known === undefined && (id !== undefined || !isInitializeRequest(request.body))) {
-      const code = id === undefined ? 400 : 404
-      return await reply.code(code).send({ jsonrpc: '2.0', error: { code: -32000, message: 'No such session' }, id: null })
+    if (known === undefined && id !== undefined) {
+      return await reply.code(404).send({ jsonrpc: '2.0', error: { code: -32001, message: 'Session not found' }, id: null })
+    }
+    if (known === undefined && !isInitializeRequest(request.body)) {
+      return await reply.code(400).send({ jsonrpc: '2.0', error: { code: -32000, message: 'No valid session ID provided' }, id: null })
     }
     const transport = known ?? await openSession()
     reply.hijack()

@@ -1,14 +1,14 @@
-// The official SDK 2.x on its Fastify app: 2026-07-28 without sessions, the earlier revisions with them. With the argument `json` it
-// answers each call of a session as JSON.
+// The official SDK 2.x on its Fastify app: Streamable HTTP with sessions, and 2026-07-28 without. With the argument `json` it answers
+// each call of a session as JSON.
 import { randomUUID } from 'node:crypto'
 import { createMcpFastifyApp } from '@modelcontextprotocol/fastify'
-import { NodeStreamableHTTPServerTransport, toNodeHandler, toWebRequest } from '@modelcontextprotocol/node'
-import { createMcpHandler, isInitializeRequest, isLegacyRequest, McpServer } from '@modelcontextprotocol/server'
+import { NodeStreamableHTTPServerTransport, toNodeHandler } from '@modelcontextprotocol/node'
+import { createMcpHandler, isInitializeRequest, McpServer } from '@modelcontextprotocol/server'
 import { z } from 'zod'
 import { ready } from '../servers/control.ts'
 import { KEEP_ALIVE_MS, produce } from '../servers/work.ts'
 
-const enableJsonResponse = process.argv[2] === 'json'
+const enableJsonResponse = process.argv.includes('json')
 const STREAM = z.object({ chunks: z.number(), bytes: z.number() })
 
 function createServer (): McpServer {
@@ -35,7 +35,7 @@ function createServer (): McpServer {
 }
 
 const sessions = new Map<string, NodeStreamableHTTPServerTransport>()
-const stateless = toNodeHandler(createMcpHandler(createServer, { legacy: 'reject', keepAliveMs: KEEP_ALIVE_MS }))
+const stateless = toNodeHandler(createMcpHandler(createServer, { keepAliveMs: KEEP_ALIVE_MS }))
 
 async function openSession (): Promise<NodeStreamableHTTPServerTransport> {
   const transport = new NodeStreamableHTTPServerTransport({
@@ -56,15 +56,13 @@ app.route({
   url: '/mcp',
   async handler (request, reply) {
     const id = request.headers['mcp-session-id']
+    if (id === undefined && !isInitializeRequest(request.body)) {
+      reply.hijack()
+      return await stateless(request.raw, reply.raw, request.body)
+    }
     const known = sessions.get(String(id))
-    if (known === undefined && (id !== undefined || !isInitializeRequest(request.body))) {
-      // What belongs to no session and opens none may be of the revision that has none.
-      if (id === undefined && !await isLegacyRequest(await toWebRequest(request.raw, request.body))) {
-        reply.hijack()
-        return await stateless(request.raw, reply.raw, request.body)
-      }
-      const code = id === undefined ? 400 : 404
-      return await reply.code(code).send({ jsonrpc: '2.0', error: { code: -32000, message: 'No such session' }, id: null })
+    if (known === undefined && id !== undefined) {
+      return await reply.code(404).send({ jsonrpc: '2.0', error: { code: -32001, message: 'Session not found' }, id: null })
     }
     const transport = known ?? await openSession()
     reply.hijack()
