@@ -12,6 +12,8 @@ export interface Job {
   file: string
   args?: string[] | undefined
   flags: string[]
+  /** See `ServerProcess`. */
+  share?: number
 }
 
 export interface Outcome {
@@ -30,11 +32,12 @@ async function work ({ scenario, size }: Job, server: ServerProcess): Promise<Ou
 
 async function begin (job: Job): Promise<void> {
   const server = await ServerProcess.start(job.file, job.flags, job.args)
+  server.share = job.share ?? 1
   const leave = (): void => { server.stop().finally(() => process.exit(1)) }
   process.once('SIGTERM', leave)
   process.once('disconnect', leave)
-  // A connection that nobody waits for breaks the round as it breaks.
-  const broken = new Promise<never>((_resolve, reject) => { process.once('uncaughtException', reject) })
+  // A connection that breaks while nobody waits for it ends the round; the others that break with it say no more.
+  const broken = new Promise<never>((_resolve, reject) => { process.on('uncaughtException', reject) })
   const outcome = await Promise.race([work(job, server), broken]).catch(failure)
   Connection.closeAll()
   await server.stop()

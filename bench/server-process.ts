@@ -7,6 +7,8 @@ const PATIENCE = 5_000
 /** A server of the suite in a process of its own, seen from the load's side. */
 export class ServerProcess {
   readonly port: number
+  /** The part of its calls and streams that a scenario makes: less than 1 where there are many servers to measure. */
+  share = 1
   readonly #child: ChildProcess
 
   private constructor (child: ChildProcess, port: number) {

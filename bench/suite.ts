@@ -14,8 +14,8 @@ import type { Adapter } from './servers.ts'
 import { type Row, type Sample, summarize, table } from './table.ts'
 
 const PATIENCE = 60_000
-// Slower ones may be slow, but the run goes on.
-const PEER_PATIENCE = 120_000
+// Of what a scenario does, where peers are measured: there are many, and some are slow.
+const PEER_SHARE = 0.3
 const HOT = 25
 
 const passed: string[] = []
@@ -29,14 +29,14 @@ function check (what: string, problem: string): void {
 }
 
 /** Does a job in a fresh process, which starts a fresh server; both are gone when it is done. */
-async function work (built: string, job: Job, patience = PATIENCE): Promise<Outcome> {
+async function work (built: string, job: Job): Promise<Outcome> {
   const load = fork(join(built, 'round.js'), { execArgv: [] })
   let outcome: Outcome | undefined
   let problem: string | undefined
   const impatience = setTimeout(() => {
-    problem = `it was not done in ${patience / 1000} s`
+    problem = `it was not done in ${PATIENCE / 1000} s`
     load.kill()
-  }, patience)
+  }, PATIENCE)
   load.once('message', said => { outcome = said as Outcome })
   load.send(job)
   const [code, signal] = await once(load, 'exit')
@@ -95,12 +95,12 @@ async function measure (built: string, { only, servers }: Run, options: Options)
   return { rows: summarize(samples, servers.length, rounds), absences }
 }
 
-async function measureOnce (built: string, scenario: string, adapter: Adapter, { size, profiles }: Options): Promise<Figure[]> {
-  const { name, file, args, argsFor, isPeer } = adapter
+async function measureOnce (built: string, scenario: string, adapter: Adapter, { size, peers, profiles }: Options): Promise<Figure[]> {
+  const { name, file, args, argsFor } = adapter
   const folder = profiles === null ? '' : join(profiles, `${scenario}-${name}`)
   const flags = folder === '' ? [] : ['--cpu-prof', `--cpu-prof-dir=${folder}`]
-  const job = { scenario, size, file: serverFile(built, file), args: argsFor?.[scenario] ?? args, flags }
-  const { figures } = await work(built, job, isPeer === true ? PEER_PATIENCE : PATIENCE)
+  const job = { scenario, size, file: serverFile(built, file), args: argsFor?.[scenario] ?? args, flags, share: peers ? PEER_SHARE : 1 }
+  const { figures } = await work(built, job)
   if (folder !== '') console.log(`\n${scenario}, ${name}: own time\n${(await hottest(folder, HOT)).join('\n')}`)
   return figures
 }

@@ -31,7 +31,8 @@ async function openStreams (port: number, count: number): Promise<void> {
 export const idle: Scenario = {
   name: 'idle',
   async run (server, size) {
-    const { warm, streams, settle, watch } = SIZES[size]
+    const { warm, settle, watch } = SIZES[size]
+    const streams = SIZES[size].streams * server.share
     const settled = async (count: number) => {
       await openStreams(server.port, count)
       await sleep(settle)
