@@ -39,7 +39,8 @@ async function work (built: string, job: Job): Promise<Outcome> {
   }, PATIENCE)
   load.once('message', said => { outcome = said as Outcome })
   load.send(job)
-  const [code, signal] = await once(load, 'exit')
+  // What it said last may come after its exit, but not after the end of its channel.
+  const [[code, signal]] = await Promise.all([once(load, 'exit'), once(load, 'disconnect')])
   clearTimeout(impatience)
   problem ??= outcome === undefined ? `its process ended with ${signal ?? code}` : outcome.problem
   if (outcome === undefined || problem !== undefined) throw new Error(problem)
