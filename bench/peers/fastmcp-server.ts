@@ -12,7 +12,7 @@ const server = new FastMCP({
   name: 'bench',
   version: '1.0.0',
   logger: { debug: silence, error: silence, info: silence, log: silence, warn: silence },
-  // The load answers no pings and has no roots. What is left to keep a stream alive is a comment every 15 s.
+  // The load answers no pings and has no roots. What keeps a stream alive is the comment of the SDK every 15 s.
   ping: { enabled: false },
   roots: { enabled: false }
 })
