@@ -1,3 +1,4 @@
+import { peers, truant } from './peer-adapters.ts'
 import type { Scenario } from './scenario.ts'
 import { calls, guardedCalls, manyTools, sseAnswers } from './scenarios/session-calls.ts'
 import { chunks } from './scenarios/chunks.ts'
@@ -18,8 +19,14 @@ export interface Adapter {
   /** Below `servers/`. */
   file: string
   args?: string[]
+  /** In place of `args`, for the scenarios named. */
+  argsFor?: Record<string, string[]>
   /** Names of the scenarios that it can take part in; all of its board unless named. */
   scenarios?: string[]
+  /** Why it takes no part in a scenario, where that is worth a line. */
+  lacks?: Record<string, string>
+  /** Made by others: what it cannot do is told, and fails nothing. */
+  isPeer?: boolean
   /** Its answers must be the floor's, byte for byte but for ids. */
   sameBytes?: boolean
 }
@@ -31,15 +38,15 @@ export interface Board {
   servers: Adapter[]
 }
 
+const floor: Adapter = { name: 'floor', file: 'floor.ts' }
+const ours: Adapter = { name: 'ours', file: 'ours.ts', sameBytes: true }
+
 export const boards: Board[] = [
   {
     scenarios: [
       calls, guardedCalls, sseAnswers, statelessCalls, sseCalls, chunks, idle, listChanged, sessionLives, stalled, fairness
     ],
-    servers: [
-      { name: 'floor', file: 'floor.ts' },
-      { name: 'ours', file: 'ours.ts', sameBytes: true }
-    ]
+    servers: [floor, ours]
   },
   {
     scenarios: [manyTools],
@@ -68,3 +75,12 @@ export const clusterBoard: Board = {
     { name: '4 nodes', file: 'clustered.ts', args: ['4'] }
   ]
 }
+
+/** Servers made with packages of others, which must be installed first. */
+export const peerBoard: Board = {
+  scenarios: [calls, sseCalls, chunks, idle, stalled, fairness],
+  servers: [floor, ours, ...peers]
+}
+
+/** A peer that fails: it is left out, and the run goes on. */
+export const truantBoard: Board = { scenarios: [calls, sseCalls], servers: [floor, truant] }

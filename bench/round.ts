@@ -12,11 +12,15 @@ export interface Job {
   file: string
   args: string[]
   flags: string[]
+  /** See `ServerProcess`. */
+  share?: number
 }
 
 export interface Outcome {
   figures: Figure[]
   exchanges: Exchange[]
+  /** Why nothing was measured, when nothing was. */
+  problem?: string
 }
 
 async function work ({ kind, name, size }: Job, server: ServerProcess): Promise<Outcome> {
@@ -26,17 +30,24 @@ async function work ({ kind, name, size }: Job, server: ServerProcess): Promise<
   return { figures: await chosen.run(server, size), exchanges: [] }
 }
 
+async function begin (job: Job): Promise<void> {
+  const server = await ServerProcess.start(job.file, job.flags, job.args)
+  server.share = job.share ?? 1
+  const leave = (): void => { server.stop().finally(() => process.exit(1)) }
+  process.once('SIGTERM', leave)
+  process.once('disconnect', leave)
+  // A connection that breaks while nobody waits for it ends the round; the others that break with it say no more.
+  const broken = new Promise<never>((_resolve, reject) => { process.on('uncaughtException', reject) })
+  const outcome = await Promise.race([work(job, server), broken]).catch(failure)
+  Connection.closeAll()
+  await server.stop()
+  process.send?.(outcome, () => process.exit())
+}
+
+function failure (error: unknown): Outcome {
+  return { figures: [], exchanges: [], problem: error instanceof Error ? error.message : String(error) }
+}
+
 process.once('message', (job: Job) => {
-  ServerProcess.start(job.file, job.flags, job.args).then(async server => {
-    const leave = (): void => { server.stop().finally(() => process.exit(1)) }
-    process.once('SIGTERM', leave)
-    process.once('disconnect', leave)
-    const outcome = await work(job, server)
-    Connection.closeAll()
-    await server.stop()
-    process.send?.(outcome, () => process.exit())
-  }).catch((error: unknown) => {
-    console.error(error instanceof Error ? error.message : error)
-    process.exit(1)
-  })
+  begin(job).catch((error: unknown) => { process.send?.(failure(error), () => process.exit()) })
 })

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { type Adapter, type Board, boards, clusterBoard } from './boards.ts'
+import { type Adapter, type Board, boards, clusterBoard, peerBoard, truantBoard } from './boards.ts'
+import { peers } from './peer-adapters.ts'
 import type { Size } from './scenario.ts'
 
 export interface Options {
@@ -8,6 +9,8 @@ export interface Options {
   rounds: number
   /** What is left to run of them. */
   boards: Board[]
+  /** Whether the packages of the peers are needed. */
+  peers: boolean
   json: string
   /** The folder for CPU profiles, when they are wanted. */
   profiles: string | null
@@ -17,11 +20,12 @@ function namesOf (boards: Board[]): string {
   return boards.flatMap(({ scenarios }) => scenarios).map(({ name }) => name).join(', ')
 }
 
-const USAGE = `npm run bench -- [--smoke] [--cluster] [--only name] [--rounds n] [--servers floor,ours] [--json file] [--profile]
+const USAGE = `npm run bench -- [--smoke] [--cluster | --peers] [--only name] [--rounds n] [--servers floor,ours] [--json file] [--profile]
   --smoke    a little of everything: proves that it works, times nothing
   --cluster  nodes that share a Redis, beside the memory store: ${namesOf([clusterBoard])}
+  --peers    servers made with packages of others, which it installs: ${peers.map(({ name }) => name).join(', ')}
   --only     one scenario (may be given again): ${namesOf(boards)}
-  --rounds   how often each is measured; the table shows the median (3)
+  --rounds   how often each is measured; the table shows the median (3, with --peers 1)
   --servers  what is compared with what; floor,floor shows how exact the instrument is
   --json     where every figure goes (bench/results/latest.json)
   --profile  write CPU profiles beside it, and print the functions that took most`
@@ -45,6 +49,7 @@ function parse (args: string[]): Options | null {
     options: {
       smoke: { type: 'boolean', default: false },
       cluster: { type: 'boolean', default: false },
+      peers: { type: 'boolean', default: false },
       only: { type: 'string', multiple: true },
       rounds: { type: 'string' },
       servers: { type: 'string' },
@@ -55,16 +60,20 @@ function parse (args: string[]): Options | null {
   })
   if (values.help) return null
   const { smoke, cluster, json, profile } = values
-  const rounds = Number(values.rounds ?? (smoke || profile ? 1 : 3))
+  const rounds = Number(values.rounds ?? (smoke || profile || values.peers ? 1 : 3))
   if (!Number.isInteger(rounds) || rounds < 1) throw new Error(`--rounds must be a whole number above 0: ${values.rounds}`)
+  if (cluster && values.peers) throw new Error('--cluster and --peers are two runs')
   const isWhole = smoke && values.only === undefined && values.servers === undefined
-  const all = cluster ? [clusterBoard] : isWhole ? [...boards, clusterBoard] : boards
+  const others = values.peers ? [peerBoard] : cluster ? [clusterBoard] : null
+  const all = others ?? (isWhole ? [...boards, clusterBoard, truantBoard] : boards)
   const { only, servers } = { only: values.only, servers: values.servers?.split(',') }
   for (const name of only ?? []) named('--only', name, all.flatMap(({ scenarios }) => scenarios))
   for (const name of servers ?? []) named('--servers', name, all.flatMap(({ servers }) => servers))
   const chosen = all.flatMap(board => restricted(board, only, servers))
   if (chosen.length === 0) throw new Error(`--servers ${values.servers}: none of these scenarios is measured by all of them`)
-  return { size: smoke ? 'smoke' : 'full', rounds, boards: chosen, json, profiles: profile ? resolve(json, '../profiles') : null }
+  return {
+    size: smoke ? 'smoke' : 'full', rounds, boards: chosen, peers: values.peers, json, profiles: profile ? resolve(json, '../profiles') : null
+  }
 }
 
 /** What the command line leaves of a board: none or one. */

@@ -11,6 +11,8 @@ export class ServerProcess {
   readonly boot: Boot | null
   /** Starts another like it. */
   readonly again: () => Promise<ServerProcess>
+  /** The part of its calls and streams that a scenario makes: less than 1 where there are many servers to measure. */
+  share = 1
   readonly #child: ChildProcess
 
   private constructor (child: ChildProcess, { port, boot }: Ready, again: () => Promise<ServerProcess>) {
@@ -21,7 +23,8 @@ export class ServerProcess {
   }
 
   static async start (file: string, flags: string[], args: string[] = []): Promise<ServerProcess> {
-    const child = fork(file, args, { execArgv: ['--expose-gc', ...flags] })
+    // Some packages greet on stdout.
+    const child = fork(file, args, { execArgv: ['--expose-gc', ...flags], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
     return new ServerProcess(child, await hear<Ready>(child), async () => await ServerProcess.start(file, flags, args))
   }
 

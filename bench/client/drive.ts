@@ -47,14 +47,14 @@ export async function drive (lanes: Lane[], count: number): Promise<number[]> {
 
 /** What calls cost that are made in parallel by lanes. `what`: what a lane does, where that is more than a call. */
 export async function measureCalls (server: ServerProcess, work: string, lanes: Lane[], { warm, batches, calls }: Load, what = 'call'): Promise<Figure[]> {
-  await drive(lanes, warm)
+  await drive(lanes, warm * server.share)
   const costs: number[] = []
   const periods: number[] = []
   const tails: number[] = []
   for (let batch = 0; batch < batches; batch++) {
     const before = await server.usage()
     const begin = performance.now()
-    const waits = await drive(lanes, calls)
+    const waits = await drive(lanes, calls * server.share)
     const took = performance.now() - begin
     const { cpu } = await server.usage()
     costs.push((cpu - before.cpu) / waits.length)

@@ -50,8 +50,9 @@ export class SseSession {
   ask (body: string, onAnswer: (answer: Answer, frames: string) => void): void {
     let accepted: Answer | null = null
     const settle = (): void => {
-      // A keep-alive comment between calls is no answer.
-      if (accepted === null || !this.#text.includes('data: ') || !this.#text.includes('\n\n')) return
+      // A keep-alive comment between calls is no answer, nor is a notification.
+      const answered = this.#text.indexOf('"id":')
+      if (accepted === null || answered < 0 || !this.#text.includes('\n\n', answered)) return
       const frames = this.#text
       this.#text = ''
       this.#onText = () => {}

@@ -36,12 +36,12 @@ export const chunks: Scenario = {
     const connection = await Connection.open(server.port)
     const session = await Session.open(connection, server.port)
     const request = (): string => session.post(call(nextId(), 'chunks', { chunks, bytes: BYTES }, 1))
-    for (let made = 0; made < warm; made++) await expectAll(connection, request(), chunks)
+    for (let made = 0; made < warm * server.share; made++) await expectAll(connection, request(), chunks)
 
     const costs: number[] = []
     const firsts: number[] = []
     const totals: number[] = []
-    for (let made = 0; made < calls; made++) {
+    for (let made = 0; made < calls * server.share; made++) {
       const before = await server.usage()
       const { first, total, length } = await streamCall(connection, request())
       const { cpu } = await server.usage()

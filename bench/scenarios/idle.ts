@@ -14,7 +14,8 @@ const SIZES = {
 export const idle: Scenario = {
   name: 'idle',
   async run (server, size) {
-    const { warm, streams, settle, watch } = SIZES[size]
+    const { warm, settle, watch } = SIZES[size]
+    const streams = SIZES[size].streams * server.share
     const settled = async (count: number) => {
       await openListeners(server.port, count, () => () => {})
       await sleep(settle)

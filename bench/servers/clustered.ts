@@ -2,7 +2,6 @@
 import { spawn } from 'node:child_process'
 import cluster, { type Worker } from 'node:cluster'
 import { once } from 'node:events'
-import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import Fastify from 'fastify'
 import mcp, { memoryStore, type Store } from 'fastify-mcp-sse'
@@ -10,6 +9,7 @@ import { redisStore } from 'fastify-mcp-sse/redis'
 import { Redis } from 'ioredis'
 import { z } from 'zod'
 import { type Question, ready, type Ready, type Usage } from './control.ts'
+import { sparePort } from './spare-port.ts'
 
 const nodes = Number(process.argv[2])
 if (cluster.isWorker) ready(await serve(redisStore(connect())))
@@ -43,7 +43,7 @@ async function serve (store: Store): Promise<number> {
 }
 
 async function lead (): Promise<void> {
-  const port = await freePort()
+  const port = await sparePort()
   const redis = spawn('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'], { stdio: ['ignore', 'pipe', 'inherit'] })
   process.once('exit', () => redis.kill('SIGKILL'))
   let output = ''
@@ -57,20 +57,6 @@ async function lead (): Promise<void> {
   process.on('message', (question: Question) => { tell(workers, question) })
   process.on('disconnect', () => process.exit())
   process.send?.(first)
-}
-
-// Below the ports that a connection of the run may have taken.
-async function freePort (): Promise<number> {
-  const port = 12_000 + Math.floor(Math.random() * 20_000)
-  const server = createServer().listen(port, '127.0.0.1')
-  try {
-    await once(server, 'listening')
-  } catch {
-    return freePort()
-  }
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 async function hear<Heard> (worker: Worker): Promise<Heard> {
