@@ -1,11 +1,11 @@
 import type { KickEvent } from '../channels.ts'
-import { encode, message } from '../sse/frame.ts'
+import { encode, message, prime } from '../sse/frame.ts'
 import { Mailbox } from '../sse/mailbox.ts'
 import type { StreamPool } from '../sse/pool.ts'
 import type { Room, SseStream } from '../sse/stream.ts'
 import type { EventLog } from '../store/store.ts'
 import type { RequestId } from '../protocol/message.ts'
-import type { Line, Ready } from './response-line.ts'
+import type { Line } from './response-line.ts'
 
 export interface ChannelOptions {
   /** Names the stream in its event ids. */
@@ -61,13 +61,9 @@ export class Channel implements Line {
 
   connect (): SseStream {
     const stream = this.attach()
-    if (this.#options.primes) stream.write(this.#prime())
-    return stream
-  }
-
-  #prime (): string {
     const { id, retry, primes } = this.#options
-    return primes ? encode({ id: `${id}_0`, retry, data: '' }) : ''
+    if (primes) stream.write(prime(id, retry))
+    return stream
   }
 
   /** A new connection takes the stream over, also from one whose end was not noticed yet. */
@@ -117,27 +113,15 @@ export class Channel implements Line {
     return true
   }
 
-  whole (answers: readonly Ready[]): string {
-    const text = this.#prime() + answers.map(({ id, json }) => this.#log(json, id)).join('')
-    this.end()
-    return text
-  }
-
   send (json: string, answers?: RequestId): Room {
     if (this.#over) return false
-    const frame = this.#log(json, answers)
-    const room = this.#stream === null ? this.#logHasRoom : this.#stream.write(frame)
-    return room === true ? true : this.#wait(room)
-  }
-
-  /** The next event, which a client that comes back can have again. */
-  #log (json: string, answers: RequestId | undefined): string {
     const { session, events, id } = this.#options
     const seq = ++this.#seq
     const frame = message(json, `${id}_${seq}`)
     this.#captured?.push(frame)
     this.#logHasRoom = events.append(session, { stream: id, seq, frame, answers })
-    return frame
+    const room = this.#stream === null ? this.#logHasRoom : this.#stream.write(frame)
+    return room === true ? true : this.#wait(room)
   }
 
   /** Remembers the frames that are sent from now on, until what it gives is called. */

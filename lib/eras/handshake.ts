@@ -12,7 +12,7 @@ import { type Questions, SessionInquiry } from '../protocol/questions.ts'
 import type { StreamPool } from '../sse/pool.ts'
 import type { SseStream } from '../sse/stream.ts'
 import { type Awaitable, type SessionRecord, whenReady } from '../store/store.ts'
-import type { Line } from './response-line.ts'
+import type { Opening } from './response-line.ts'
 import { capabilitiesOf, type Declared } from './capabilities.ts'
 import { type HandshakeRevision, negotiate, type Profile, profileOf, REVISIONS } from './revisions.ts'
 import type { SessionHost } from './session-host.ts'
@@ -63,7 +63,7 @@ export interface Exchange {
   json (body: string, sessionId?: string): void
   stream (stream: SseStream): void
   /** Collects the answers to the requests of one POST and sends them as JSON or, once something else is to be told before, as a stream. */
-  outbox (ids: readonly RequestId[], batch: boolean, openLine: () => Line): Outbox
+  outbox (ids: readonly RequestId[], batch: boolean, opening: Opening): Outbox
   /** From now on the client may leave. */
   watch (): void
   /** Whether the client takes a stream. */

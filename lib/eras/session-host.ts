@@ -6,7 +6,7 @@ import type { Call } from '../protocol/call.ts'
 import type { SessionMemory } from '../protocol/methods.ts'
 import { ownerOf } from '../protocol/owner.ts'
 import type { StreamPool } from '../sse/pool.ts'
-import { type Awaitable, type Change, type OpenStore, type SessionRecord, whenReady } from '../store/store.ts'
+import { type Awaitable, type Change, type EventLog, type OpenStore, type SessionRecord, whenReady } from '../store/store.ts'
 import { Audience } from './audience.ts'
 import { Channel } from './channel.ts'
 import { Elsewhere } from './elsewhere.ts'
@@ -119,6 +119,10 @@ export class SessionHost implements SessionMemory {
       if (live !== undefined) this.#refresh(live, record)
       return this.elsewhere?.changed(record.id, uri)
     })
+  }
+
+  get events (): EventLog {
+    return this.#options.store.events
   }
 
   /** Of the sessions that are at work here. */

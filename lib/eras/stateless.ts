@@ -8,7 +8,7 @@ import type { Seal } from '../protocol/seal.ts'
 import type { Request } from '../protocol/message.ts'
 import type { Awaitable } from '../store/store.ts'
 import { checkMirrors } from './agreement.ts'
-import { DirectLine } from './response-line.ts'
+import { DirectLine, wholeDirect } from './response-line.ts'
 import type { Notice, Standalone } from './classify.ts'
 import { checkCalls, type Exchange, type Facts, mayStream, type Served } from './handshake.ts'
 import type { Listeners } from './listen.ts'
@@ -54,7 +54,7 @@ export class Stateless {
     if (isCall || !desk.hooks.isEmpty) checkCalls(served, 1, owner)
     if (mayStream(message)) served.pool.admit(owner)
     const onLost = (): void => call.abort(new errorCodes.FST_MCP_CLIENT_GONE())
-    const outbox = exchange.outbox([message.id], false, () => new DirectLine(served.pool, owner, onLost))
+    const outbox = exchange.outbox([message.id], false, { line: () => new DirectLine(served.pool, owner, onLost), whole: wholeDirect })
     const caller: Caller = {
       profile, principal, session: null, terms: { capabilities, logLevel }, request, outbox, calls: served.calls, inquiryOf: this.#inquiryOf
     }

@@ -14,7 +14,7 @@ import {
   checkMessages, type Exchange, type Facts, initializeResult, mayStream, newSession, newSessionId, profileFor, readInitialize,
   type Served, startCalls, takeNotifications, takeResponses
 } from './handshake.ts'
-import { DirectLine, type Line } from './response-line.ts'
+import { DirectLine, type Line, type Ready, wholeDirect, wholeKept } from './response-line.ts'
 import { resume } from './resume.ts'
 import type { Profile } from './revisions.ts'
 import type { SessionHost } from './session-host.ts'
@@ -77,7 +77,10 @@ export class Streamable {
     if (ids.length === 0) return exchange.accepted()
     if (messages.some(mayStream)) this.#served.pool.admit(owner)
     const calls: Call[] = []
-    const outbox = exchange.outbox(ids, batch, () => this.#openLine(ids, calls, session, { profile, owner }))
+    const outbox = exchange.outbox(ids, batch, {
+      line: () => this.#openLine(ids, calls, session, { profile, owner }),
+      whole: answers => this.#whole(ids, answers, session, profile)
+    })
     const caller = {
       profile,
       principal: facts.principal,
@@ -99,6 +102,12 @@ export class Streamable {
     if (sessions === null || session === null) return new DirectLine(pool, owner, onLost)
     const onGap = (): void => abort(new errorCodes.FST_MCP_REPLAY_GAP())
     return sessions.openChannel(session, { id: nameStream(this.#newName(), ids), primes, listens: false, isDisposable: false, onLost, onGap })
+  }
+
+  #whole (ids: readonly RequestId[], answers: readonly Ready[], session: SessionRecord | null, { primes }: Profile): string {
+    const { sessions, retry } = this.#served
+    if (sessions === null || session === null) return wholeDirect(answers)
+    return wholeKept({ events: sessions.events, session: session.id, id: nameStream(this.#newName(), ids), retry, primes }, answers)
   }
 
   #newName (): string {

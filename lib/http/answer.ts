@@ -1,5 +1,5 @@
 import type { FastifyReply } from 'fastify'
-import type { Line, Ready } from '../eras/response-line.ts'
+import type { Line, Opening, Ready } from '../eras/response-line.ts'
 import type { Exchange } from '../eras/handshake.ts'
 import type { Outbox } from '../protocol/call.ts'
 import type { RequestId } from '../protocol/message.ts'
@@ -28,7 +28,7 @@ export interface AnswerOptions {
 export class Answer implements Exchange, Outbox {
   readonly #reply: FastifyReply
   readonly #options: AnswerOptions
-  #openLine!: () => Line
+  #opening!: Opening
   #line: Line | undefined
   #batch = false
   #expected = 0
@@ -89,10 +89,10 @@ export class Answer implements Exchange, Outbox {
     this.#options.responses.watch(this.#reply, this.#left)
   }
 
-  outbox (ids: readonly RequestId[], batch: boolean, openLine: () => Line): Outbox {
+  outbox (ids: readonly RequestId[], batch: boolean, opening: Opening): Outbox {
     this.#expected = ids.length
     this.#batch = batch
-    this.#openLine = openLine
+    this.#opening = opening
     return this
   }
 
@@ -113,7 +113,7 @@ export class Answer implements Exchange, Outbox {
     clearTimeout(this.#timer)
     this.#stream?.destroy()
     // Before there is a stream nobody else notices that the client has gone.
-    if (this.#line === undefined && this.#expected > 0) this.#useLine(this.#openLine()).leave()
+    if (this.#line === undefined && this.#expected > 0) this.#useLine(this.#opening.line()).leave()
   }
 
   /** From here on everything goes out on the line, what was ready first. */
@@ -129,7 +129,7 @@ export class Answer implements Exchange, Outbox {
     if (this.#line !== undefined || !accepts.sse) return this.#line
     // Calls that were admitted while there was room can be more than there is room for.
     if (!pool.hasRoom(ownerOf(this.#reply.request.mcp?.principal ?? null))) return undefined
-    const line = this.#openLine()
+    const line = this.#opening.line()
     const stream = line.connect()
     if (greeting !== undefined) stream.write(greeting)
     this.stream(stream)
@@ -167,7 +167,7 @@ export class Answer implements Exchange, Outbox {
     // Every request was cancelled: there is nothing to say.
     else if (jsons.length === 0) this.accepted()
     // Known at once, so a stream of one event needs no stream object.
-    else if (!this.#options.accepts.json) this.#headers().send(this.#openLine().whole(this.#ready))
+    else if (!this.#options.accepts.json) this.#headers().send(this.#opening.whole(this.#ready))
     else this.json(this.#batch ? `[${jsons.join(',')}]` : jsons.join())
   }
 

@@ -39,6 +39,11 @@ export function message (json: string, id?: string): string {
   return id === undefined ? `event: message\ndata: ${json}\n\n` : `event: message\nid: ${id}\ndata: ${json}\n\n`
 }
 
+/** The event that opens a stream, so that it can be resumed before its first message: an id and empty data. */
+export function prime (stream: string, retry: number): string {
+  return `id: ${stream}_0\nretry: ${retry}\ndata: \n\n`
+}
+
 /** A comment: it keeps a connection alive and dispatches nothing. */
 export function comment (text: string): string {
   return `: ${text.replace(/[\r\n]+/g, ' ')}\n\n`
