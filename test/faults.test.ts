@@ -2,7 +2,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { McpOptions } from 'fastify-mcp-sse'
 import t, { type Test } from 'tap'
-import { Client, createApp, type Reply, StatelessClient } from './client.ts'
+import { Client, listen, createApp, type Reply, StatelessClient } from './client.ts'
 import { overriding, storeWith } from './stores.ts'
 
 const fault = (): never => { throw new TypeError('a fault of our own') }
@@ -91,6 +91,15 @@ for (const [name, change] of Object.entries({
     t.equal(ofFault().length, 1)
   })
 }
+
+t.test('when the store throws where it should keep an event, the connection breaks and the log says why', async t => {
+  const { app, ofFault } = await logged(t, { store: storeWith(({ events }) => ({ events: overriding(events, { append: fault }) })) })
+  app.mcp.tool('plain', {}, () => 'known at once')
+  const client = await Client.connect(await listen(app))
+  await t.rejects(client.post({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'plain' } }, { accept: 'text/event-stream' }), /socket hang up/)
+  t.ok(ofFault().length >= 1)
+  t.match(await client.call('plain'), { result: { content: [{ text: 'known at once' }] } }, 'as JSON nothing is kept')
+})
 
 t.test('when what tells who may see a tool throws, the tool is hidden and the log says why', async t => {
   const { app, ofFault } = await logged(t)

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { request } from 'node:http'
 import { type ClientHttp2Session, type ClientHttp2Stream, connect as connectHttp2, constants } from 'node:http2'
 import { connect } from 'node:net'
-import { Readable } from 'node:stream'
+import { Readable, Transform } from 'node:stream'
 import cors from '@fastify/cors'
 import helmet from '@fastify/helmet'
 import rateLimit from '@fastify/rate-limit'
@@ -11,7 +11,7 @@ import { createParser } from 'eventsource-parser'
 import Fastify, { type FastifyInstance, type FastifyRequest, type FastifyServerOptions } from 'fastify'
 import mcp, { type McpOptions } from 'fastify-mcp-sse'
 import t, { type Test } from 'tap'
-import { Client, EventStream, listen, type RpcMessage, send, SseClient, until, within } from './client.ts'
+import { Client, EventStream, listen, open, type RpcMessage, send, SseClient, until, within } from './client.ts'
 import { gate } from './sockets.ts'
 
 const PING = { jsonrpc: '2.0', id: 1, method: 'ping' }
@@ -702,6 +702,60 @@ t.test('over HTTP/2 `app.close()` answers what is open and ends the connections'
   t.match(call.messages.at(-1), { id: 3, error: { data: { code: 'FST_MCP_CLOSING' } } })
   t.strictSame(reasons, ['FST_MCP_CLOSING'])
   t.match(app.mcp.stats(), { calls: 0, streams: 0 })
+})
+
+t.test('a stream goes through whatever the hooks of the host make of it', async t => {
+  const app = Fastify()
+  t.after(() => app.close())
+  app.addHook('onRoute', route => {
+    if (!route.url.startsWith('/loud')) return
+    route.onSend = async (_request, _reply, payload) => payload instanceof Readable
+      ? payload.pipe(new Transform({ transform: (chunk, _encoding, done) => { done(null, String(chunk).toUpperCase()) } }))
+      : payload
+  })
+  app.addHook('onSend', async (request, reply, payload) => {
+    if (request.url.startsWith('/trailing') && payload instanceof Readable) reply.trailer('x-count', (_reply, _payload, done) => { done(null, '3') })
+    return payload
+  })
+  for (const prefix of ['/plain', '/loud', '/trailing']) {
+    await app.register(async scope => {
+      await scope.register(mcp, { name: prefix })
+      scope.mcp.tool('stream', {}, async function * () {
+        yield 'one '
+        yield 'two'
+      })
+    }, { prefix })
+  }
+  const url = await listen(app)
+  const call = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'stream', _meta: { progressToken: 1 } } }
+  const texts: Record<string, string> = {}
+  for (const prefix of ['/plain', '/loud', '/trailing']) {
+    const client = await Client.connect(url, { path: `${prefix}/mcp` })
+    const { headers, body } = await open(url, `${prefix}/mcp`, { method: 'POST', headers: client.headers, body: call })
+    t.equal(headers['content-type'], 'text/event-stream')
+    texts[prefix] = ''
+    for await (const chunk of body) texts[prefix] += String(chunk).replace(/id: .*/gi, '')
+    t.strictSame(Reflect.get(body, 'trailers'), prefix === '/trailing' ? { 'x-count': '3' } : {})
+  }
+  t.match(texts['/plain'], /one[^]*two[^]*one two/)
+  t.equal(texts['/trailing'], texts['/plain'])
+  t.equal(texts['/loud'], texts['/plain']?.toUpperCase())
+})
+
+t.test('a host that answers in the place of a call is told of in the log, and the call is over', async t => {
+  const lines: { msg: string }[] = []
+  const app = Fastify({ logger: { level: 'error', stream: { write: (line: string) => lines.push(JSON.parse(line)) } } })
+  t.after(() => app.close())
+  app.addHook('onSend', (request, reply, payload, done) => {
+    if (Reflect.get(Object(request.body), 'method') === 'tools/call') reply.raw.writeHead(200).end('mine')
+    done(null, payload)
+  })
+  await app.register(mcp, {})
+  app.mcp.tool('echo', {}, () => 'ours')
+  const client = await Client.connect(await listen(app))
+  t.match(await client.post({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'echo' } }), { status: 200, text: 'mine' })
+  t.match(lines.map(({ msg }) => msg), ['request failed'])
+  t.equal(app.mcp.stats().calls, 0)
 })
 
 t.test('a stream of the host and one of ours go side by side', async t => {

@@ -66,6 +66,7 @@ t.test('what the house law leaves free', async t => {
     'packages anywhere': ['lib/tools/schema.ts', "import { z } from 'zod'\nimport { hash } from 'node:crypto'"],
     'a comment': ['lib/tools/run.ts', '// any data: is for reply.raw; throw new Error(a)'],
     'the raw reply where it belongs': ['lib/http/answer.ts', 'reply.raw.on(a)'],
+    'the raw reply where streams are written': ['lib/http/responses.ts', 'reply.raw.on(a)'],
     'the frame where it belongs': ['lib/sse/frame.ts', "const a = 'data: '"],
     'the raw request': ['lib/http/guard.ts', 'request.raw'],
     'files outside lib': ['test/a.ts', 'let a: any']

@@ -173,6 +173,11 @@ t.test('the form of an answer over Streamable HTTP', async t => {
   const { app, peer } = served
   const slow = gate()
   app.mcp.tool('sync', {}, () => 'at once')
+  const held = gate()
+  app.mcp.tool('held', {}, async () => {
+    await held.opened
+    return 'held'
+  })
   app.mcp.tool('slow', {}, async (_args, { progress, closeStream }) => {
     await progress(1)
     closeStream()
@@ -199,6 +204,23 @@ t.test('the form of an answer over Streamable HTTP', async t => {
     t.match(headers, STREAM_HEADERS)
     t.match(messages, [{ id: 2, result: { content: [{ text: 'at once' }] } }])
     t.match(events[0], { data: '' }, 'primed like any other')
+    const again = await client.get(events[0]?.id)
+    t.match(await again.message(), messages[0], 'and can be had again')
+    await again.closed
+    t.equal(app.mcp.stats().streams, 0)
+  })
+
+  await t.test('is a stream for a batch too, which begins with the first answer', async t => {
+    const old = await Client.connect(url, { revision: '2025-03-26' })
+    const ids = [21, 22, 23]
+    const stream = await old.stream(
+      ids.map((id, index) => ({ jsonrpc: '2.0', id, method: 'tools/call', params: { name: index === 2 ? 'held' : 'sync' } })), { accept: 'text/event-stream' }
+    )
+    t.equal((await stream.message()).id, 21)
+    t.equal((await stream.message()).id, 22)
+    held.open()
+    t.equal((await stream.message()).id, 23)
+    await stream.closed
   })
 
   await t.test('stays JSON for a client that takes JSON alone, however long it takes', async t => {

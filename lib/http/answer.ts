@@ -167,8 +167,18 @@ export class Answer implements Exchange, Outbox {
     // Every request was cancelled: there is nothing to say.
     else if (jsons.length === 0) this.accepted()
     // Known at once, so a stream of one event needs no stream object.
-    else if (!this.#options.accepts.json) this.#headers().send(this.#opening.whole(this.#ready))
+    else if (!this.#options.accepts.json) this.#headers().send(this.#whole())
     else this.json(this.#batch ? `[${jsons.join(',')}]` : jsons.join())
+  }
+
+  #whole (): string {
+    try {
+      return this.#opening.whole(this.#ready)
+    } catch (error) {
+      // A store that fails in what it should keep leaves a client that waits.
+      this.drop()
+      throw error
+    }
   }
 
   closeStream (): boolean {

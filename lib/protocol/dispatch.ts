@@ -89,7 +89,7 @@ function outcomeOf (result: { isError?: unknown, resultType?: unknown }): Outcom
   return result.isError === true ? 'tool_error' : 'ok'
 }
 
-/** The host may have ended the response by itself: that is its mistake, and no reason to lose the call or the process. */
+/** A store that somebody wrote may throw where it should keep an event: no reason to lose the process. */
 function deliver (call: Call, send: () => void): void {
   call.finish()
   try {

@@ -15,24 +15,24 @@ const PAGE = 4_096
  */
 export class EventBlock {
   readonly #stream: string
-  readonly #seqs: number[]
+  /** Number of the oldest that is left. */
+  #first: number
+  /** Characters of each that is left. */
   readonly #sizes: number[]
   readonly #answers = new Map<number, string | number>()
   readonly #bytes: Buffer
   readonly #encoding: 'latin1' | 'utf16le'
-  /** How many were given up, and their characters. */
+  /** Characters that were given up. */
   #gone = 0
-  #goneSize = 0
 
-  /** `spare`: memory of a block that is not needed any more. */
-  constructor (events: readonly LoggedEvent[], spare: Buffer | undefined) {
-    const text = events.map(({ frame }) => frame).join('')
-    this.#stream = events[0]?.stream ?? ''
-    this.#seqs = events.map(({ seq }) => seq)
+  /** `events`: numbered from `first` on. `spare`: memory of a block that is not needed any more. */
+  constructor (stream: string, first: number, events: readonly LoggedEvent[], spare: Buffer | undefined) {
+    this.#stream = stream
+    this.#first = first
     this.#sizes = events.map(({ frame }) => frame.length)
     for (const { seq, answers } of events) if (answers !== undefined) this.#answers.set(seq, answers)
-    const isAscii = Buffer.byteLength(text) === text.length
-    this.#encoding = isAscii ? 'latin1' : 'utf16le'
+    const text = events.map(({ frame }) => frame).join('')
+    this.#encoding = Buffer.byteLength(text) === text.length ? 'latin1' : 'utf16le'
     const size = text.length * this.#width
     this.#bytes = spare !== undefined && spare.length >= size ? spare : Buffer.allocUnsafeSlow(Math.ceil(size / PAGE) * PAGE)
     this.#bytes.write(text, this.#encoding)
@@ -44,12 +44,12 @@ export class EventBlock {
   }
 
   get isEmpty (): boolean {
-    return this.#gone === this.#seqs.length
+    return this.#sizes.length === 0
   }
 
   /** Number of the newest. */
-  get last (): number | undefined {
-    return this.#seqs.at(-1)
+  get last (): number {
+    return this.#first + this.#sizes.length - 1
   }
 
   /** Its memory, for another block once this one is empty. */
@@ -59,23 +59,20 @@ export class EventBlock {
 
   /** The events that are left, oldest first. */
   * [Symbol.iterator] (): Generator<LoggedEvent> {
-    let from = this.#goneSize
-    for (const [index, seq] of this.#seqs.entries()) {
-      if (index < this.#gone) continue
-      const to = from + (this.#sizes[index] ?? 0)
-      const frame = this.#bytes.toString(this.#encoding, from * this.#width, to * this.#width)
-      yield { stream: this.#stream, seq, frame, answers: this.#answers.get(seq) }
+    let from = this.#gone * this.#width
+    for (const [index, size] of this.#sizes.entries()) {
+      const to = from + size * this.#width
+      const seq = this.#first + index
+      yield { stream: this.#stream, seq, frame: this.#bytes.toString(this.#encoding, from, to), answers: this.#answers.get(seq) }
       from = to
     }
   }
 
-  /** Gives up the oldest. */
-  shift (): GivenUp | undefined {
-    const seq = this.#seqs[this.#gone]
-    const size = this.#sizes[this.#gone]
-    if (seq === undefined || size === undefined) return undefined
-    this.#gone++
-    this.#goneSize += size
+  /** Gives up the oldest. There must be one. */
+  shift (): GivenUp {
+    const seq = this.#first++
+    const [size = 0] = this.#sizes.splice(0, 1)
+    this.#gone += size
     return { seq, size, answers: this.#answers.get(seq) }
   }
 }

@@ -85,8 +85,8 @@ class SessionLog {
     for (const [running, stream] of this.running) {
       if (!stream.held && stream.length > (longest?.length ?? 0)) [name, longest] = [running, stream]
     }
-    const event = longest?.shift()
-    if (longest === undefined || event === undefined) return false
+    if (longest === undefined) return false
+    const event = longest.shift()
     this.#count(longest, -1, -event.size)
     longest.trimmed = event.seq
     this.#watcher?.trimmed(this.#session, name, event.seq)

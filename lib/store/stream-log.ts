@@ -26,33 +26,24 @@ export class StreamLog {
     this.#newest.push(event)
     this.length++
     this.size += event.frame.length
-    if (this.#newest.length % BLOCK_EVENTS === 0) this.#pack()
+    if (this.#newest.length % BLOCK_EVENTS === 0) this.#pack(event)
   }
 
-  #pack (): void {
-    if (this.#newest.reduce((sum, { frame }) => sum + frame.length, 0) > BLOCK_CHARACTERS) return
-    this.#blocks.push(new EventBlock(this.#newest, this.#spare))
+  #pack ({ stream, seq }: LoggedEvent): void {
+    const events = this.#newest
+    if (events.reduce((sum, { frame }) => sum + frame.length, 0) > BLOCK_CHARACTERS) return
+    this.#blocks.push(new EventBlock(stream, seq - events.length + 1, events, this.#spare))
     this.#spare = undefined
     this.#newest = []
   }
 
-  /** The oldest event, which is given up. */
-  shift (): GivenUp | undefined {
-    const given = this.#shift()
-    if (given === undefined) return undefined
+  /** Gives up the oldest event. There must be one. */
+  shift (): GivenUp {
+    const [block] = this.#blocks
+    const given = block === undefined ? givenUp(this.#newest.shift()) : block.shift()
+    if (block?.isEmpty === true) this.#spare = this.#blocks.shift()?.memory
     this.length--
     this.size -= given.size
-    return given
-  }
-
-  #shift (): GivenUp | undefined {
-    const [block] = this.#blocks
-    if (block === undefined) {
-      const event = this.#newest.shift()
-      return event && { seq: event.seq, size: event.frame.length, answers: event.answers }
-    }
-    const given = block.shift()
-    if (block.isEmpty) this.#spare = this.#blocks.shift()?.memory
     return given
   }
 
@@ -65,4 +56,8 @@ export class StreamLog {
     for (const block of this.#blocks) yield * block
     yield * this.#newest
   }
+}
+
+function givenUp ({ seq = 0, frame = '', answers }: Partial<LoggedEvent> = {}): GivenUp {
+  return { seq, size: frame.length, answers }
 }
