@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { ready } from './control.ts'
-import { readWanted } from './wanted.ts'
+import { ORIGIN, readWanted } from './wanted.ts'
 import { KEEP_ALIVE_MS, produce } from './work.ts'
 
 // The least a server can do: node:http, JSON.parse of the body, and the bytes that the plugin writes for the same request.
@@ -15,7 +15,6 @@ interface Message {
 }
 
 const JSON_TYPE = 'application/json; charset=utf-8'
-const SSE_HEAD = { 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform', 'x-accel-buffering': 'no' }
 
 interface Stream {
   response: ServerResponse
@@ -31,7 +30,24 @@ interface Session {
   stream: Stream | null
 }
 
-const { idle } = readWanted()
+const { idle, guarded } = readWanted()
+// What the plugin writes into the head of each answer.
+const HEAD = {
+  'content-security-policy': "default-src 'none';frame-ancestors 'none'",
+  'cross-origin-resource-policy': guarded ? 'cross-origin' : 'same-origin',
+  'referrer-policy': 'no-referrer',
+  'x-content-type-options': 'nosniff',
+  ...(guarded && {
+    vary: 'Origin',
+    'access-control-allow-origin': ORIGIN,
+    'access-control-expose-headers': 'mcp-session-id, mcp-protocol-version, www-authenticate, retry-after, ratelimit, ratelimit-policy, ' +
+      'ratelimit-limit, ratelimit-remaining, ratelimit-reset, x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset',
+    'ratelimit-limit': '1000000000',
+    'ratelimit-remaining': '999999997',
+    'ratelimit-reset': '60'
+  })
+}
+const SSE_HEAD = { ...HEAD, 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform', 'x-accel-buffering': 'no' }
 const SWEEP_MS = 1_000
 const sessions = new Map<string, Session>()
 
@@ -89,19 +105,20 @@ function priming (name: string): string {
 }
 
 function sendJson (response: ServerResponse, json: string, headers: Record<string, string> = {}): void {
-  response.writeHead(200, { ...headers, 'content-type': JSON_TYPE, 'content-length': Buffer.byteLength(json) })
+  response.writeHead(200, { ...HEAD, ...headers, 'content-type': JSON_TYPE, 'content-length': Buffer.byteLength(json) })
   response.end(json)
 }
 
 function sendEmpty (response: ServerResponse, status: number): void {
-  response.writeHead(status, { 'content-length': 0 })
+  response.writeHead(status, { ...HEAD, 'content-length': 0 })
   response.end()
 }
 
 /** An answer that is a stream, and known at once. */
 function sendEvent (response: ServerResponse, json: string, name: string): void {
-  response.writeHead(200, SSE_HEAD)
-  response.end(priming(name) + event(json, `${name}_1`))
+  const text = priming(name) + event(json, `${name}_1`)
+  response.writeHead(200, { ...SSE_HEAD, 'content-length': Buffer.byteLength(text) })
+  response.end(text)
 }
 
 /** Tells every open stream that the list of tools has changed. */
