@@ -100,7 +100,7 @@ function mayHaveTrailers (reply: FastifyReply): boolean {
 
 /**
  * Writes our streams to their responses where Fastify would pipe them, once every `onSend` hook has had them: what it keeps for a stream
- * while it is open is more than a third of an idle one. Whatever a hook makes of a stream, HTTP/2 and trailers go their usual way.
+ * while it is open is a quarter of an idle one. Whatever a hook makes of a stream, HTTP/2 and trailers go their usual way.
  */
 export function useStraightWay (scope: FastifyInstance): void {
   scope.addHook('onRoute', route => {
