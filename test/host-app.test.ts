@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { request } from 'node:http'
 import { type ClientHttp2Session, type ClientHttp2Stream, connect as connectHttp2, constants } from 'node:http2'
 import { connect } from 'node:net'
-import { Readable, Transform } from 'node:stream'
+import { finished, PassThrough, Readable, Transform } from 'node:stream'
 import cors from '@fastify/cors'
 import helmet from '@fastify/helmet'
 import rateLimit from '@fastify/rate-limit'
@@ -740,6 +740,53 @@ t.test('a stream goes through whatever the hooks of the host make of it', async 
   t.match(texts['/plain'], /one[^]*two[^]*one two/)
   t.equal(texts['/trailing'], texts['/plain'])
   t.equal(texts['/loud'], texts['/plain']?.toUpperCase())
+})
+
+for (const [what, look] of Object.entries<(payload: Readable, seen: (text: string) => void) => unknown>({
+  'pipes it elsewhere too': (payload, seen) => payload.pipe(new PassThrough()).on('data', seen),
+  'listens to its data': (payload, seen) => payload.on('data', seen),
+  'waits for its end': (payload, seen) => payload.on('end', () => seen('end')),
+  'waits until it is finished': (payload, seen) => finished(payload, error => seen(error === undefined || error === null ? 'end' : String(error)))
+})) {
+  t.test(`a stream is whole for its client and for a hook that ${what}`, async t => {
+    const CHUNKS = 200
+    const app = Fastify()
+    t.after(() => app.close())
+    let heard = ''
+    app.addHook('onSend', (_request, _reply, payload, done) => {
+      if (payload instanceof Readable) look(payload, text => { heard += String(text) })
+      done(null, payload)
+    })
+    await app.register(mcp, {})
+    app.mcp.tool('stream', {}, async function * () {
+      for (let i = 0; i < CHUNKS; i++) yield `${i} `
+    })
+    const client = await Client.connect(await listen(app))
+    const { text, messages } = await client.post({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'stream', _meta: { progressToken: 1 } } })
+    t.strictSame(messages.slice(0, -1).map(({ params }) => params.message), Array.from({ length: CHUNKS }, (_, i) => `${i} `))
+    t.equal(messages.at(-1)?.id, 1)
+    await until(() => heard === (what.startsWith('waits') ? 'end' : text), 'all of it')
+  })
+}
+
+t.test('a hook that breaks a stream or gives it a header that is none is answered 500', async t => {
+  const app = Fastify()
+  t.after(() => app.close())
+  app.addHook('onSend', (request, reply, payload, done) => {
+    if (payload instanceof Readable && request.headers['x-do'] === 'break') payload.destroy()
+    if (payload instanceof Readable && request.headers['x-do'] === 'spoil') reply.header('x-bad', 'a\nb')
+    else reply.removeHeader('x-bad')
+    done(null, payload)
+  })
+  await app.register(mcp, {})
+  app.mcp.tool('stream', {}, async function * () { yield 'one' })
+  const url = await listen(app)
+  for (const what of ['break', 'spoil']) {
+    const client = await Client.connect(url)
+    const reply = await client.post({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'stream', _meta: { progressToken: 1 } } }, { 'x-do': what })
+    t.match(reply, { status: 500, messages: [{ error: { data: { code: 'FST_MCP_INTERNAL' } } }] }, what)
+  }
+  await until(() => app.mcp.stats().streams === 0, 'their end')
 })
 
 t.test('a host that answers in the place of a call is told of in the log, and the call is over', async t => {

@@ -98,20 +98,30 @@ function mayHaveTrailers (reply: FastifyReply): boolean {
   return trailersKey === undefined || Reflect.get(reply, trailersKey) !== null
 }
 
+/** Whether nobody else reads it or waits for its end. */
+function isUntouched (stream: SseStream): boolean {
+  return stream.readableFlowing === null && stream.listenerCount('end') === 0 && !stream.destroyed
+}
+
 /**
  * Writes our streams to their responses where Fastify would pipe them, once every `onSend` hook has had them: what it keeps for a stream
- * while it is open is a quarter of an idle one. Whatever a hook makes of a stream, HTTP/2 and trailers go their usual way.
+ * while it is open is a quarter of an idle one. A stream that a hook reads or replaces, HTTP/2 and trailers go their usual way.
  */
 export function useStraightWay (scope: FastifyInstance): void {
   scope.addHook('onRoute', route => {
     // After the hooks of the app, and after those that others have given the route.
     route.onSend = [route.onSend ?? []].flat().concat((_request, reply: FastifyReply, payload, done) => {
       const response: RawResponse = reply.raw
-      if (!(payload instanceof SseStream) || response instanceof Http2ServerResponse || response.headersSent || mayHaveTrailers(reply)) {
-        return done(null, payload)
+      const isOurs = payload instanceof SseStream && isUntouched(payload)
+      if (!isOurs || response instanceof Http2ServerResponse || response.headersSent || mayHaveTrailers(reply)) return done(null, payload)
+      try {
+        // Fastify and Node have two types for the same.
+        response.writeHead(reply.statusCode, Object(reply.getHeaders()))
+      } catch (error) {
+        // A header of the host that is none. Node has set the words of the status already.
+        response.statusMessage = ''
+        return done(Object(error))
       }
-      // Fastify and Node have two types for the same.
-      response.writeHead(reply.statusCode, Object(reply.getHeaders()))
       payload.sendTo(response)
     })
   })

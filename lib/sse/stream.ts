@@ -129,8 +129,6 @@ export class SseStream extends Readable {
 
   /** Writes it all to a response, now and as long as that takes it. What waits for that waits here. Nobody else may read it. */
   sendTo (sink: Sink): void {
-    // A hook of the host may have taken its time.
-    if (this.destroyed) return sink.destroy()
     this.#sink = sink
     sink.on('drain', () => this.#pour(sink))
     this.#pour(sink)

@@ -59,9 +59,11 @@ export async function startDaemon (t: Test, program: Program, scheme: string): P
     async reload () {
       const [ready, gone] = [count(program.ready), count(program.gone)]
       child.kill(program.reload)
+      // Now and then haproxy does not hear a signal that comes right after its start.
+      const again = setInterval(() => { if (count(program.ready) === ready) child.kill(program.reload) }, 2_000)
       await until(() => count(program.ready) > ready && count(program.gone) > gone, 'the workers from before to go').catch(error => {
         throw new Error(`${error.message}:\n${output}`)
-      })
+      }).finally(() => clearInterval(again))
     }
   }
 }
