@@ -298,3 +298,18 @@ t.test('an interrupt ends the visit and its sessions', async t => {
   t.equal((await waiting).code, 130)
   t.equal(app.mcp.stats().sessions, 0)
 })
+
+t.test('an interrupt ends the holding of streams', async t => {
+  const { app, url } = await startPatient(t)
+  const interrupt = new AbortController()
+  const holding = consult(['doctor', `${url}/mcp`, '--only', '2025-11-25,idle', '--idle', '600'], { signal: interrupt.signal })
+  let since = 0
+  // No probe but this one leaves streams open for so long.
+  await until(() => {
+    since = app.mcp.stats().streams > 0 ? since || performance.now() : 0
+    return since > 0 && performance.now() - since > 1_000
+  }, 'streams that are held')
+  interrupt.abort()
+  t.equal((await holding).code, 130)
+  t.equal(app.mcp.stats().sessions, 0)
+})
