@@ -235,11 +235,16 @@ t.test('the browser example in Chromium', inChromium, async t => {
     await page.evaluate(() => {
       const { fetch: send } = globalThis
       globalThis.fetch = (...args) => {
-        if (String(args[0]).includes('/messages?')) performance.mark('sent')
+        if (String(args[1]?.body).includes('tools/call')) performance.mark('sent')
         return send(...args)
       }
     })
-    await page.route(/\/messages\?/, route => route.fulfill({ status: 429, headers: { 'retry-after': '1' } }), { times: 1 })
+    let refused = 0
+    await page.route(/\/messages\?/, async route => {
+      const isCall = route.request().postData()?.includes('tools/call') === true
+      if (isCall && refused++ === 0) await route.fulfill({ status: 429, headers: { 'retry-after': '1' } })
+      else await route.continue()
+    })
     await callTool(page, 1)
     await state(page, 'done')
     t.equal(await output(page), expected(1))
