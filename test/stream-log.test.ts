@@ -32,6 +32,14 @@ for (const [name, text] of Object.entries(TEXTS)) {
   })
 }
 
+t.test('a log with a gap keeps each event under its own number', async t => {
+  const log = new StreamLog()
+  const numbers = [...Array.from({ length: 10 }, (_, index) => index + 1), ...Array.from({ length: 200 }, (_, index) => index + 1_001)]
+  for (const seq of numbers) log.push({ stream: 's', seq, frame: `${seq}` })
+  t.strictSame([...log].map(({ seq, frame }) => [seq, frame]), numbers.map(seq => [seq, `${seq}`]))
+  t.strictSame(numbers.map(() => log.shift().seq), numbers)
+})
+
 t.test('a log goes on while its oldest events are given up', async t => {
   const log = new StreamLog()
   for (let seq = 1; seq <= 2_000; seq++) {

@@ -3,8 +3,6 @@ import { type IsSeen, LIST_CHANGED, type Subscriber, UPDATED } from '../features
 import { notificationOf } from '../protocol/message.ts'
 import type { Session } from './session.ts'
 
-const NONE: readonly string[] = []
-
 /** The sessions at work, as they are told of changes. */
 export class Audience implements Subscriber {
   readonly #live: ReadonlyMap<string, Session>
@@ -43,11 +41,11 @@ export class Audience implements Subscriber {
   }
 
   forget (session: Session): void {
-    this.#index(session, NONE)
+    this.#index(session, [])
   }
 
   #index (session: Session, uris: readonly string[]): void {
-    const known = this.#known.get(session) ?? NONE
+    const known = this.#known.get(session) ?? []
     if (known === uris || known.length + uris.length === 0) return
     this.#known.set(session, uris)
     for (const uri of known) if (!uris.includes(uri)) this.#remove(uri, session)

@@ -31,16 +31,8 @@ function nameOf (host: string): string {
 export function createGuard ({ loopbackOnly, authenticated, hosts, isListed, requireHttps }: GuardOptions): (request: FastifyRequest) => void {
   const allowedHosts = new Set(hosts?.map(host => host.toLowerCase()))
   const isNamed = (host: string): boolean => allowedHosts.has(host.toLowerCase()) || allowedHosts.has(nameOf(host))
-  const isServedHost = (host: string): boolean =>
+  const isAllowedHost = (host: string): boolean =>
     isNamed(host) || (loopbackOnly ? LOOPBACK_NAME.test(nameOf(host)) : hosts === undefined)
-  // Most requests name the host that the one before has named: 1 µs each.
-  let lastHost: string | undefined
-  const isAllowedHost = (host: string): boolean => {
-    if (host === lastHost) return true
-    const isServed = isServedHost(host)
-    if (isServed) lastHost = host
-    return isServed
-  }
   // A same-origin request proves nothing while any name may be the host: a rebound one is its own origin.
   const isProvenHost = (host: string): boolean => authenticated || isNamed(host) || LOOPBACK_NAME.test(nameOf(host))
 
@@ -52,7 +44,7 @@ export function createGuard ({ loopbackOnly, authenticated, hosts, isListed, req
     const { origin } = headers
     // What a page of a rebound name cannot choose: with `trustProxy`, and over HTTP/2, `host` may come from elsewhere.
     for (const sent of loopbackOnly ? [headers.host, headers[':authority']?.toString()] : []) {
-      if (sent !== undefined && !isAllowedHost(sent)) throw new errorCodes.FST_MCP_HOST_FORBIDDEN(sent)
+      if (sent !== undefined && sent !== host && !isAllowedHost(sent)) throw new errorCodes.FST_MCP_HOST_FORBIDDEN(sent)
     }
     if (origin === undefined || isListed(origin)) return
     const from = URL.canParse(origin) ? new URL(origin).host : ''

@@ -70,9 +70,9 @@ class SessionLog {
   }
 
   forgetFirst (streams: Map<string, StreamLog>): boolean {
-    const { value: name } = streams.keys().next()
-    const stream = name === undefined ? undefined : streams.get(name)
-    if (name === undefined || stream === undefined) return false
+    const [first] = streams
+    if (first === undefined) return false
+    const [name, stream] = first
     this.#count(stream, -stream.length, -stream.size)
     this.#watcher?.forgotten(this.#session, name)
     return streams.delete(name)
@@ -157,7 +157,7 @@ export class MemoryEvents implements EventLog {
   release (session: string, name: string): void {
     const log = this.#logs.get(session)
     const stream = log?.get(name)
-    if (log === undefined || stream === undefined || !stream.held) return
+    if (log === undefined || stream === undefined) return
     log.hold(stream, false)
     if (log.unread.delete(name)) log.finished.set(name, stream)
   }

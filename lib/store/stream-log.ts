@@ -31,8 +31,12 @@ export class StreamLog {
 
   #pack ({ stream, seq }: LoggedEvent): void {
     const events = this.#newest
-    if (events.reduce((sum, { frame }) => sum + frame.length, 0) > BLOCK_CHARACTERS) return
-    this.#blocks.push(new EventBlock(stream, seq - events.length + 1, events, this.#spare))
+    const first = seq - events.length + 1
+    const isShort = events.reduce((sum, { frame }) => sum + frame.length, 0) <= BLOCK_CHARACTERS
+    // Of a stream that was elsewhere meanwhile, some may be missing.
+    const isWhole = events.every((event, index) => event.seq === first + index)
+    if (!isShort || !isWhole) return
+    this.#blocks.push(new EventBlock(stream, first, events, this.#spare))
     this.#spare = undefined
     this.#newest = []
   }
