@@ -409,7 +409,8 @@ t.test('no more than so much is on its way to Redis', async t => {
   for (const resolve of release) resolve('1-0')
 })
 
-t.test('a stream that ends while Redis is away is over when it is back', async t => {
+/** A store whose first event is on its way to Redis, until `fail` says that it is lost. */
+async function openHeld (t: Test) {
   const redis = new FakeRedis()
   redis.answer = echo(redis)
   const store = openFake(t, redis, { timeout: 5_000 })
@@ -418,6 +419,11 @@ t.test('a stream that ends while Redis is away is over when it is back', async t
   redis.answer = (command, args) => isAdd([command, ...args]) ? new Promise((_resolve, reject) => fail.push(reject)) : echo(redis)(command, args)
   store.events.append('s', { stream: 'a', seq: 1, frame: 'a1' })
   await until(() => fail.length === 1, 'the first event')
+  return { redis, store, fail }
+}
+
+t.test('a stream that ends while Redis is away is over when it is back', async t => {
+  const { redis, store, fail } = await openHeld(t)
   redis.status = 'reconnecting'
   store.events.finish('s', 'a')
   await sleep(10)
@@ -429,14 +435,7 @@ t.test('a stream that ends while Redis is away is over when it is back', async t
 })
 
 t.test('what Redis missed of a session that ended meanwhile it is not told', async t => {
-  const redis = new FakeRedis()
-  redis.answer = echo(redis)
-  const store = openFake(t, redis, { timeout: 5_000 })
-  await store.opened()
-  const fail: ((error: Error) => void)[] = []
-  redis.answer = (command, args) => isAdd([command, ...args]) ? new Promise((_resolve, reject) => fail.push(reject)) : echo(redis)(command, args)
-  store.events.append('s', { stream: 'a', seq: 1, frame: 'a1' })
-  await until(() => fail.length === 1, 'the first event')
+  const { redis, store, fail } = await openHeld(t)
   store.events.drop('s')
   const removals = (): string[][] => redis.commands.filter(([command, key, ms]) => command === 'PEXPIRE' && key?.endsWith(':a') === true && ms === '0')
   await until(() => removals().length === 1, 'its end')
