@@ -56,21 +56,16 @@ export function withData<E extends Error> (error: E, data: Record<string, unknow
   return Object.assign(error, { data })
 }
 
-interface Reached {
-  readonly limit: LimitName
-  readonly owner: string | undefined
-}
+const reached = new WeakMap<object, LimitName>()
 
-const reached = new WeakMap<object, Reached>()
-
-/** Says which limit an error is about. `owner`: whose it is, where the request does not tell yet. */
-export function atLimit<E extends Error> (limit: LimitName, error: E, owner?: string): E {
-  reached.set(error, { limit, owner })
+/** Says which limit an error is about. */
+export function atLimit<E extends Error> (limit: LimitName, error: E): E {
+  reached.set(error, limit)
   return error
 }
 
 /** The limit that an error is about, for the first who asks. */
-export function takeLimit (error: unknown): Reached | undefined {
+export function takeLimit (error: unknown): LimitName | undefined {
   const found = reached.get(Object(error))
   reached.delete(Object(error))
   return found

@@ -265,7 +265,7 @@ t.test('a session that ends while its record is read is kept for no update', asy
   host.live({ ...record, subscriptions: [] })
   here.hear(JSON.stringify({ kind: 'changed', session: 's', uri: 'doc:1', from: 'bbbbbbbb' }))
   await until(() => [...host.audience.uris()].length === 1, 'word of it')
-  host.stop('s', unavailable())
+  host.stop('s', errorCodes.FST_MCP_SESSION_ENDED)
   t.strictSame([...host.audience.uris()], [])
   door.open()
   await new Promise(resolve => setImmediate(resolve))

@@ -14,12 +14,12 @@ export interface Declared {
 export function capabilitiesOf ({ prompts, resources }: Declared, hasCompletions: boolean, tells: boolean): object {
   const hasPrompts = prompts.registry.wasUsed
   const hasResources = resources.wasUsed
-  const listChanged = tells && { listChanged: true }
+  const changing = (): object => tells ? { listChanged: true } : {}
   return {
     ...(tells && { logging: {} }),
-    tools: { ...listChanged },
-    ...(hasPrompts && { prompts: { ...listChanged } }),
-    ...(hasResources && { resources: { ...listChanged, ...(tells && { subscribe: true }) } }),
+    tools: changing(),
+    ...(hasPrompts && { prompts: changing() }),
+    ...(hasResources && { resources: { ...changing(), ...(tells && { subscribe: true }) } }),
     ...((hasPrompts || hasResources) && hasCompletions && { completions: {} })
   }
 }

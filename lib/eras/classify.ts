@@ -1,5 +1,5 @@
 import { atLimit, errorCodes } from '../errors.ts'
-import { isObject, type Message, type Params, readMessage, type Request, type RequestId } from '../protocol/message.ts'
+import { isObject, isRequest, type Message, type Params, readMessage, type Request, type RequestId } from '../protocol/message.ts'
 import { type Envelope, hasEnvelope, hasValidEnvelope, isStatelessVersion, readEnvelope } from './envelope.ts'
 
 export interface Initialize {
@@ -95,7 +95,7 @@ function classifyBatch (body: unknown[], limits: InboundLimits): Inbound {
   if (responses.length > 0 && responses.length < messages.length) {
     throw new errorCodes.FST_MCP_BATCH_INVALID('responses must not be mixed with requests and notifications')
   }
-  const ids = messages.flatMap(message => message.kind === 'request' ? [message.id] : [])
+  const ids = messages.filter(isRequest).map(({ id }) => id)
   if (new Set(ids).size < ids.length) throw new errorCodes.FST_MCP_BATCH_INVALID('two requests have the same id')
   return { kind: 'messages', messages, batch: true }
 }

@@ -87,7 +87,7 @@ export class Elsewhere {
   }
 
   #ended (session: string): void {
-    this.#host.stop(session, new errorCodes.FST_MCP_SESSION_ENDED())
+    this.#host.stop(session, errorCodes.FST_MCP_SESSION_ENDED)
     this.#store.events.drop(session)
   }
 

@@ -16,6 +16,7 @@ export function readEventId (text: string): Position | undefined {
 
 // Leaves room for the number, within what EVENT_ID takes.
 const LONGEST_NAME = 480
+const LONE_SURROGATE = /\p{Surrogate}/u
 
 /**
  * The name of a stream tells which requests it answers, so that the loss of its events can be told even when
@@ -24,9 +25,10 @@ const LONGEST_NAME = 480
 export function nameStream (unique: string, ids: readonly RequestId[]): string {
   let name = unique
   for (const id of ids) {
-    const longer = `${name}.${typeof id === 'number' ? `i${id}` : `s${Buffer.from(id).toString('base64url')}`}`
     // An id with a lone surrogate does not survive the encoding, and would name another request.
-    if (longer.length <= LONGEST_NAME && requestsOf(longer).at(-1) === id) name = longer
+    if (typeof id === 'string' && LONE_SURROGATE.test(id)) continue
+    const longer = `${name}.${typeof id === 'number' ? `i${id}` : `s${Buffer.from(id).toString('base64url')}`}`
+    if (longer.length <= LONGEST_NAME) name = longer
   }
   return name
 }

@@ -5,7 +5,7 @@ import type { Principal } from '../http/auth.ts'
 import { Call, type Caller, type Outbox } from '../protocol/call.ts'
 import { type Desk, dispatch } from '../protocol/dispatch.ts'
 import type { CallsInProgress } from '../protocol/in-progress.ts'
-import { isObject, type Message, type Params, type RequestId } from '../protocol/message.ts'
+import { isObject, isRequest, type Message, type Params, type RequestId } from '../protocol/message.ts'
 import type { CheckScopes } from '../protocol/needs.ts'
 import { ownerOf } from '../protocol/owner.ts'
 import { type Questions, SessionInquiry } from '../protocol/questions.ts'
@@ -133,7 +133,7 @@ export function profileFor (revision: string): Profile {
 
 /** Only what runs handlers may need a stream. */
 export function mayStream (message: Message): boolean {
-  return message.kind === 'request' && STREAMING.has(message.method)
+  return isRequest(message) && STREAMING.has(message.method)
 }
 
 const STREAMING = new Set(['tools/call', 'prompts/get', 'resources/read'])
@@ -146,7 +146,11 @@ export function sessionInquiries (questions: Questions): Caller['inquiryOf'] {
 /** Starts the requests of one POST. True when one of them is still at work. */
 export function startCalls (served: Served, messages: readonly Message[], caller: Caller, calls: Call[]): boolean {
   let isWaiting = false
-  if (caller.request.mcp !== null) Object.assign(caller.request.mcp, { revision: caller.profile.revision, session: caller.session })
+  const { profile, session, request: { mcp } } = caller
+  if (mcp !== null) {
+    mcp.revision = profile.revision
+    mcp.session = session
+  }
   for (const message of messages) {
     if (message.kind !== 'request') continue
     const call = new Call(message.id, message.method, message.params, caller)
@@ -155,7 +159,7 @@ export function startCalls (served: Served, messages: readonly Message[], caller
     if (!(done instanceof Promise)) continue
     isWaiting = true
     served.calls.add(call, done)
-    if (caller.session !== null) served.sessions?.track(caller.session, call, done)
+    if (session !== null) served.sessions?.track(session, call, done)
   }
   return isWaiting
 }
@@ -175,7 +179,8 @@ export function takeNotifications (served: Served, messages: readonly Message[],
 
 /** Hands answers to whoever asked. Throws FST_MCP_RESPONSE_UNEXPECTED when nobody of the session did, after those that somebody waits for. */
 export function takeResponses (served: Served, messages: readonly Message[], session: SessionRecord | null): Awaitable<void> {
-  const unexpected = messages.flatMap(message => message.kind === 'response' && (session === null || !served.questions.answer(session.id, message)) ? [message] : [])
+  const responses = messages.filter(message => message.kind === 'response')
+  const unexpected = responses.filter(response => session === null || !served.questions.answer(session.id, response))
   if (unexpected.length === 0) return
   const { elsewhere = null } = served.sessions ?? {}
   return whenReady(elsewhere !== null && session !== null && elsewhere.answer(session.id, unexpected), isTaken => {
@@ -205,7 +210,7 @@ interface Posted {
 export function checkMessages (served: Served, messages: readonly Message[], { batch, session, profile, owner }: Posted): void {
   if (batch && !profile.batches) throw new errorCodes.FST_MCP_BATCH_UNSUPPORTED()
   const inProgress = session === null ? undefined : served.sessions?.peek(session.id)?.calls
-  const requests = messages.filter(message => message.kind === 'request').length
+  const requests = messages.filter(isRequest).length
   const ofSession = (inProgress?.size ?? 0) + requests
   if (session !== null && requests > 0 && ofSession > served.limits.callsPerSession) {
     throw atLimit('limits.callsPerSession', new errorCodes.FST_MCP_CALLS_FULL())

@@ -2,7 +2,7 @@ import type { Letter } from '../cluster/letters.ts'
 import { atLimit, errorCodes } from '../errors.ts'
 import type { Principal } from '../http/auth.ts'
 import type { Outbox } from '../protocol/call.ts'
-import { resultOf } from '../protocol/message.ts'
+import { isRequest, resultOf } from '../protocol/message.ts'
 import { ownerOf } from '../protocol/owner.ts'
 import { comment, encode } from '../sse/frame.ts'
 import type { SseStream } from '../sse/stream.ts'
@@ -163,7 +163,7 @@ export class HttpSse {
       ? this.#initialize(inbound, session, channel, accepted)
       : this.#take(inbound, session, channel, poster, accepted)
     // What stops the calls that fill the stream must not wait for them.
-    const asks = inbound.kind === 'initialize' || inbound.messages.some(message => message.kind === 'request')
+    const asks = inbound.kind === 'initialize' || inbound.messages.some(isRequest)
     return asks ? this.#whenRoom(channel, session.principal, proceed) : proceed()
   }
 

@@ -8,22 +8,15 @@ import { ownerOf } from '../protocol/owner.ts'
 import type { StreamPool } from '../sse/pool.ts'
 import { type Awaitable, type Change, type EventLog, type OpenStore, type SessionRecord, whenReady } from '../store/store.ts'
 import { Audience } from './audience.ts'
-import { Channel } from './channel.ts'
+import { Channel, type ChannelOptions } from './channel.ts'
 import { Elsewhere } from './elsewhere.ts'
 import type { Position } from './event-id.ts'
 import type { Resumed } from './resume.ts'
 import { Session } from './session.ts'
 
-export interface ChannelInit {
-  readonly id: string
-  readonly primes: boolean
+export interface ChannelInit extends Pick<ChannelOptions, 'id' | 'primes' | 'isDisposable' | 'onLost' | 'onGap' | 'last'> {
   /** True for a stream that carries what belongs to no call. */
   readonly listens: boolean
-  readonly isDisposable: boolean
-  readonly onLost: () => void
-  readonly onGap: () => void
-  /** The number of its last event, where this node takes it over. */
-  readonly last?: number
 }
 
 export interface SessionsOptions {
@@ -77,7 +70,7 @@ export class SessionHost implements SessionMemory {
 
   /** Ends the session of a client that did not come back. */
   expire (id: string): void {
-    this.inBackground(() => this.end(id, new errorCodes.FST_MCP_CLIENT_GONE()))
+    this.inBackground(() => this.end(id, errorCodes.FST_MCP_CLIENT_GONE))
   }
 
   /** Throws FST_MCP_SESSIONS_FULL, FST_MCP_QUOTA_EXCEEDED and FST_MCP_CLOSING. */
@@ -107,7 +100,8 @@ export class SessionHost implements SessionMemory {
 
   /** What is at work goes by the record as it is kept now. */
   #refresh (live: Session, record: SessionRecord): SessionRecord {
-    Object.assign(live.record, record)
+    // In memory it is the very record.
+    if (live.record !== record) Object.assign(live.record, record)
     this.audience.index(live)
     return live.record
   }
@@ -228,8 +222,8 @@ export class SessionHost implements SessionMemory {
   }
 
   /** Ends a session with everything that is at work for it. */
-  end (id: string, reason: Error): Awaitable<boolean> {
-    this.stop(id, reason)
+  end (id: string, Reason: new () => Error): Awaitable<boolean> {
+    this.stop(id, Reason)
     return whenReady(this.#options.store.sessions.delete(id), isDeleted => {
       this.elsewhere?.ended(id)
       return isDeleted
@@ -237,10 +231,11 @@ export class SessionHost implements SessionMemory {
   }
 
   /** Ends what is at work for a session here. */
-  stop (id: string, reason: Error): void {
+  stop (id: string, Reason: new () => Error): void {
     const session = this.#live.get(id)
-    if (session !== undefined) this.#forget(session)
-    session?.end(reason)
+    if (session === undefined) return
+    this.#forget(session)
+    session.end(new Reason())
   }
 
   /** Ends the streams, and tells their clients to come back, perhaps to other nodes. */

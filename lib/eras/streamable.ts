@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { errorCodes } from '../errors.ts'
 import type { Principal } from '../http/auth.ts'
 import type { Call } from '../protocol/call.ts'
-import { type RequestId, resultOf } from '../protocol/message.ts'
+import { isRequest, type RequestId, resultOf } from '../protocol/message.ts'
 import { ownerOf } from '../protocol/owner.ts'
 import { comment } from '../sse/frame.ts'
 import type { SseStream } from '../sse/stream.ts'
@@ -73,7 +73,7 @@ export class Streamable {
 
   #answer ({ messages, batch }: Messages, session: SessionRecord | null, facts: Facts, exchange: Exchange, profile: Profile): void {
     const owner = ownerOf(facts.principal)
-    const ids = messages.flatMap(message => message.kind === 'request' ? [message.id] : [])
+    const ids = messages.filter(isRequest).map(({ id }) => id)
     if (ids.length === 0) return exchange.accepted()
     if (messages.some(mayStream)) this.#served.pool.admit(owner)
     const calls: Call[] = []
@@ -151,7 +151,7 @@ export class Streamable {
   delete (sessions: SessionHost, facts: Facts, exchange: Exchange): Awaitable<void> {
     return whenReady(sessionOf(sessions, facts), session => {
       profileOfRequest(session, facts.version)
-      return whenReady(sessions.end(session.id, new errorCodes.FST_MCP_SESSION_ENDED()), () => exchange.done())
+      return whenReady(sessions.end(session.id, errorCodes.FST_MCP_SESSION_ENDED), () => exchange.done())
     })
   }
 }

@@ -34,6 +34,7 @@ export class Scopes {
 
   /** `own`: what an operation needs beside what every request does. Throws FST_MCP_SCOPE_INSUFFICIENT, whose data name all of it. */
   check (principal: Principal | null, own: readonly string[]): void {
+    if (this.#server.length + own.length === 0) return
     const scopes = [...new Set([...this.#server, ...own])]
     // The type is a promise of whoever wrote `verify`.
     const granted: readonly string[] = Array.isArray(principal?.scopes) ? principal.scopes : []

@@ -1,4 +1,4 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
+import { hash as digest, timingSafeEqual } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { errorCodes, readable } from '../errors.ts'
 import type { Hierarchy, Scopes } from '../features/scopes.ts'
@@ -78,7 +78,7 @@ export function withScopes (authenticate: Authenticate, scopes: Scopes): Authent
 }
 
 function hash (token: string): Buffer {
-  return createHash('sha256').update(token).digest()
+  return digest('sha256', token, 'buffer')
 }
 
 /** What `verify` throws is no refusal, whatever it is: an identity provider that is down must not look like a wrong token. */

@@ -13,7 +13,7 @@ export interface GuardOptions {
 }
 
 const LOOPBACK_ADDRESS = /^(?:127(?:\.\d{1,3}){3}|::1|::ffff:127(?:\.\d{1,3}){3})$/
-const LOOPBACK_NAME = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/i
+const LOOPBACK_HOST = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?$/i
 // RFC 7239: `for=192.0.2.1`, `for="[2001:db8::1]:4711"`.
 const FORWARDED_FOR = /for="?\[?([\da-f:.]+|[\w.-]+)/gi
 const IPV4_PORT = /^([\d.]+):\d+$/
@@ -30,11 +30,11 @@ function nameOf (host: string): string {
  */
 export function createGuard ({ loopbackOnly, authenticated, hosts, isListed, requireHttps }: GuardOptions): (request: FastifyRequest) => void {
   const allowedHosts = new Set(hosts?.map(host => host.toLowerCase()))
-  const isNamed = (host: string): boolean => allowedHosts.has(host.toLowerCase()) || allowedHosts.has(nameOf(host))
+  const isNamed = (host: string): boolean => allowedHosts.size > 0 && (allowedHosts.has(host.toLowerCase()) || allowedHosts.has(nameOf(host)))
   const isAllowedHost = (host: string): boolean =>
-    isNamed(host) || (loopbackOnly ? LOOPBACK_NAME.test(nameOf(host)) : hosts === undefined)
+    isNamed(host) || (loopbackOnly ? LOOPBACK_HOST.test(host) : hosts === undefined)
   // A same-origin request proves nothing while any name may be the host: a rebound one is its own origin.
-  const isProvenHost = (host: string): boolean => authenticated || isNamed(host) || LOOPBACK_NAME.test(nameOf(host))
+  const isProvenHost = (host: string): boolean => authenticated || isNamed(host) || LOOPBACK_HOST.test(host)
 
   return request => {
     if (requireHttps && request.protocol !== 'https' && !isLoopbackPeer(request)) throw new errorCodes.FST_MCP_HTTPS_REQUIRED()
@@ -49,7 +49,7 @@ export function createGuard ({ loopbackOnly, authenticated, hosts, isListed, req
     if (origin === undefined || isListed(origin)) return
     const from = URL.canParse(origin) ? new URL(origin).host : ''
     const isSameOrigin = from !== '' && from === host.toLowerCase().replace(DEFAULT_PORT, '') && isProvenHost(host)
-    if (!isSameOrigin && !(loopbackOnly && LOOPBACK_NAME.test(nameOf(from)))) throw new errorCodes.FST_MCP_ORIGIN_FORBIDDEN(origin)
+    if (!isSameOrigin && !(loopbackOnly && LOOPBACK_HOST.test(from))) throw new errorCodes.FST_MCP_ORIGIN_FORBIDDEN(origin)
   }
 }
 

@@ -8,7 +8,6 @@ import type { Tools } from '../features/tools.ts'
 import { ownerOf } from '../protocol/owner.ts'
 import type { Message } from '../protocol/message.ts'
 import type { Awaitable, Count, Counters } from '../store/store.ts'
-import type { Principal } from './auth.ts'
 
 export interface RatesOptions {
   /** False: only tools have limits, those that their definitions name. */
@@ -26,8 +25,8 @@ type Posted = Inbound | Standalone | Notice
 
 /** How often: each address before its token is looked at, each principal, and each principal with each tool. */
 export interface Rates {
-  /** Counts a request, and lets `authenticate` find its principal between the two buckets. Throws FST_MCP_RATE_LIMITED. */
-  admit (reply: FastifyReply, authenticate: () => Awaitable<Principal | null>): Awaitable<Principal | null>
+  /** Counts a request, and lets `authenticate` find its principal for `request.mcp` between the two buckets. Throws FST_MCP_RATE_LIMITED. */
+  admit (reply: FastifyReply, authenticate: () => Awaitable<void>): Awaitable<void>
   /** Counts the tools that a POST calls before it goes on. Throws FST_MCP_RATE_LIMITED. */
   call (inbound: Posted, reply: FastifyReply, next: () => Awaitable<void>): Awaitable<void>
 }
@@ -65,8 +64,7 @@ export async function createRates (scope: FastifyInstance, { rateLimit: given, h
     return async reply => {
       const seconds = waitOf(reply, await count(reply.request))
       if (seconds === undefined) return
-      // On the way to its bucket a principal is on no request yet.
-      throw atLimit(limit, new errorCodes.FST_MCP_RATE_LIMITED(what, seconds), what === 'principal' ? keyOf(reply.request) : undefined)
+      throw atLimit(limit, new errorCodes.FST_MCP_RATE_LIMITED(what, seconds))
     }
   }
   const callOf = callBuckets(tools, bucket)
@@ -78,17 +76,13 @@ export async function createRates (scope: FastifyInstance, { rateLimit: given, h
     return { admit: (reply, authenticate) => address(reply).then(authenticate), call: callOf }
   }
   const address = bucket('address', 'rateLimit.maxPerAddress', { max: maxPerAddress, timeWindow }, addressOf)
-  // It has no request to be found on yet.
-  const principals = new WeakMap<FastifyRequest, string | null>()
-  const principal = bucket('principal', 'rateLimit.max', { max, timeWindow }, request => String(principals.get(request)))
+  const principal = bucket('principal', 'rateLimit.max', { max, timeWindow }, request => String(ownerOfRequest(request)))
   return {
     call: callOf,
     async admit (reply, authenticate) {
       await address(reply)
-      const found = await authenticate()
-      principals.set(reply.request, ownerOf(found))
+      await authenticate()
       await principal(reply)
-      return found
     }
   }
 }
@@ -99,7 +93,7 @@ function callBuckets (tools: Tools, bucket: MakeBucket): Rates['call'] {
   const bucketOf = (name: string, limit: RateLimit): Bucket => {
     let found = buckets.get(limit)
     if (found === undefined) {
-      found = bucket(`tool "${name}"`, 'tool.rateLimit', limit, request => ownerOf(request.mcp?.principal ?? null) ?? addressOf(request))
+      found = bucket(`tool "${name}"`, 'tool.rateLimit', limit, request => ownerOfRequest(request) ?? addressOf(request))
       buckets.set(limit, found)
     }
     return found
@@ -127,11 +121,15 @@ function messagesOf (inbound: Posted): readonly Message[] {
   }
 }
 
+function ownerOfRequest ({ mcp }: FastifyRequest): string | null {
+  return ownerOf(mcp?.principal ?? null)
+}
+
 /** Networks, not addresses, of IPv6; an IPv4 address in the clothes of IPv6 is itself. */
 function addressOf ({ ip }: FastifyRequest): string {
   // A local socket has no address, nor has a connection that is gone: Fastify's type does not say so.
-  const known: string | undefined = ip
-  return normalizeIP(known ?? '', IPV6_SUBNET)
+  const known: string = ip ?? ''
+  return known.includes(':') ? normalizeIP(known, IPV6_SUBNET) : known
 }
 
 /** Where a client stands in a bucket. */

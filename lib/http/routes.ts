@@ -12,7 +12,7 @@ import type { TicketOffice } from '../eras/ticket-office.ts'
 import type { JsonLimits } from '../protocol/json.ts'
 import { readableId } from '../protocol/message.ts'
 import type { StreamPool } from '../sse/pool.ts'
-import type { Awaitable } from '../store/store.ts'
+import { type Awaitable, whenReady } from '../store/store.ts'
 import type { SessionInfo } from '../tools/context.ts'
 import { readAccept } from './accept.ts'
 import { Answer } from './answer.ts'
@@ -164,17 +164,14 @@ function admit (transport: RequestMcp['transport'], authenticate: Authenticate, 
   return (request, reply, done) => {
     responses.meet(reply)
     http1?.claim(request.raw)
-    const enter = (principal: Principal | null): void => {
-      request.mcp = { transport, principal, revision: null, session: null }
-      done()
-    }
+    const enter = (principal: Principal | null): void => { request.mcp = { transport, principal, revision: null, session: null } }
     // Guard and auth throw errors of the catalogue alone; `done` would let the request in for an undefined.
     const fail = (error: unknown): void => done(error as Error)
     try {
       guard(request)
-      const principal = rates.admit(reply, () => authenticate(request))
-      if (principal instanceof Promise) principal.then(enter, fail)
-      else enter(principal)
+      const admitted = rates.admit(reply, () => whenReady(authenticate(request), enter))
+      if (admitted instanceof Promise) admitted.then(() => done(), fail)
+      else done()
     } catch (error) {
       fail(error)
     }

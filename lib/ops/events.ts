@@ -13,7 +13,7 @@ export function createEvents (server: string): TellRefusal {
     if (!limit.hasSubscribers && !auth.hasSubscribers) return
     const code = codeOf(error)
     const reached = takeLimit(error)
-    if (reached !== undefined) limit.publish({ limit: reached.limit, code, principal: reached.owner ?? principal, server })
+    if (reached !== undefined) limit.publish({ limit: reached, code, principal, server })
     if (OF_AUTH.has(code)) auth.publish({ code, server })
   }
 }

@@ -25,6 +25,10 @@ export interface Response {
   readonly error: unknown
 }
 
+export function isRequest (message: Message): message is Request {
+  return message.kind === 'request'
+}
+
 const NO_PARAMS: Params = Object.freeze({})
 
 /** True for a plain JSON object, false for null and arrays. */
