@@ -49,6 +49,8 @@ export class Channel implements Line {
   /** Made for the first notification: the stream of a call has none. */
   #mailbox: Mailbox | undefined
   #captured: string[] | null = null
+  /** Whether nothing is trimmed, because the client is away. */
+  #isHeld = false
 
   constructor (options: ChannelOptions) {
     this.#options = options
@@ -73,7 +75,8 @@ export class Channel implements Line {
     const stream: SseStream = pool.open(owner, () => this.#disconnected(stream))
     this.#stream = stream
     clearTimeout(this.#away)
-    events.release(session, id)
+    if (this.#isHeld) events.release(session, id)
+    this.#isHeld = false
     // Its client is gone or has given it up: nothing more may leave on it.
     this.#kick(previous, 'replaced')
     this.#recheck()
@@ -99,6 +102,7 @@ export class Channel implements Line {
   leave (): void {
     const { events, session, id, window, onLost } = this.#options
     events.hold(session, id)
+    this.#isHeld = true
     this.#away = setTimeout(onLost, window).unref()
     this.#recheck()
   }

@@ -1,4 +1,5 @@
-import { MemoryEvents, type LogWatcher } from '../store/memory-events.ts'
+import { MemoryEvents } from '../store/memory-events.ts'
+import type { LogWatcher } from '../store/session-log.ts'
 import type { EventLog, LoggedEvent, Replay, StoreLimits } from '../store/store.ts'
 import type { Link } from './link.ts'
 
@@ -10,7 +11,8 @@ interface Unsent {
   adds: LoggedEvent[]
   /** Events up to this number are given up. */
   trim: number
-  isOver: boolean
+  /** The number of its last event once it is over, 0 before. */
+  end: number
   isForgotten: boolean
 }
 
@@ -71,7 +73,7 @@ export class EventMirror implements EventLog, LogWatcher {
     const last = this.#local.takeOver(session, stream)
     this.#local.finish(session, stream)
     // A stream of which nothing was ever sent is in nobody's memory.
-    if (last > 0) this.#change(session, stream).isOver = true
+    if (last > 0) this.#change(session, stream).end = last
   }
 
   trimmed (session: string, stream: string, seq: number): void {
@@ -145,7 +147,7 @@ export class EventMirror implements EventLog, LogWatcher {
     const key = this.#keyOf(session, stream)
     let unsent = this.#unsent.get(key)
     if (unsent === undefined) {
-      this.#unsent.set(key, unsent = { session, stream, key, adds: [], trim: 0, isOver: false, isForgotten: false })
+      this.#unsent.set(key, unsent = { session, stream, key, adds: [], trim: 0, end: 0, isForgotten: false })
       if (!this.#isFlushing) {
         this.#isFlushing = true
         setImmediate(() => this.flush())
@@ -172,20 +174,19 @@ export class EventMirror implements EventLog, LogWatcher {
   }
 
   #fallBehind (unsent: Unsent): void {
-    const isOver = unsent.isOver || this.#behind.get(unsent.key)?.isOver === true
-    this.#behind.set(unsent.key, { ...unsent, adds: [], isOver })
+    const end = Math.max(unsent.end, this.#behind.get(unsent.key)?.end ?? 0)
+    this.#behind.set(unsent.key, { ...unsent, adds: [], end })
   }
 
   /** `isNew`: there is nothing of the stream in Redis yet. */
-  #commands ({ key, session, stream, adds, trim, isOver }: Unsent, isNew: boolean): string[][] {
-    const last = this.#local.takeOver(session, stream)
+  #commands ({ key, adds, trim, end }: Unsent, isNew: boolean): string[][] {
     const fields = adds.filter(({ seq }) => seq > trim).map(({ seq, frame, answers }) =>
       [`${seq}-0`, 'frame', frame, ...(answers === undefined ? [] : ['answers', JSON.stringify(answers)])])
     return [
       ...fields.map((event, index) => isNew && index === 0 ? ['EVAL', BEGIN, '1', key, this.#ttl, ...event] : ['XADD', key, ...event]),
       ...(trim > 0 ? [['XTRIM', key, 'MINID', `${trim + 1}-0`]] : []),
-      ...(isOver ? [['XADD', key, `${last}-1`, 'over', '1']] : []),
-      ['PEXPIRE', key, isOver ? String(this.#replay.window) : this.#ttl]
+      ...(end > 0 ? [['XADD', key, `${end}-1`, 'over', '1']] : []),
+      ['PEXPIRE', key, end > 0 ? String(this.#replay.window) : this.#ttl]
     ]
   }
 
@@ -203,10 +204,10 @@ export class EventMirror implements EventLog, LogWatcher {
 
   /** Tells Redis of the streams that it has missed something of. */
   catchUp (): void {
-    for (const { key, session, stream, isOver } of [...this.#behind.values()]) {
+    for (const { key, session, stream, end } of [...this.#behind.values()]) {
       if (this.#inFlight > MAX_IN_FLIGHT) return
       this.#behind.delete(key)
-      const whole = { key, session, stream, adds: [...this.#local.kept(session, stream)], trim: 0, isOver, isForgotten: false }
+      const whole = { key, session, stream, adds: [...this.#local.kept(session, stream)], trim: 0, end, isForgotten: false }
       this.#send(whole, [['PEXPIRE', key, '0'], ...this.#commands(whole, true)])
     }
   }

@@ -1,67 +1,94 @@
-import { EventBlock, type GivenUp } from './event-block.ts'
+import { AnswerList } from './answer-list.ts'
 import type { LoggedEvent } from './store.ts'
+import { TextQueue } from './text-queue.ts'
 
-// Enough to cost little for each, few enough that what is given up of a block does not weigh on a budget.
-const BLOCK_EVENTS = 64
-const BLOCK_CHARACTERS = 65_536
+// Trimmed answers are remembered by request id alone, so that their loss can still be told.
+const LOST_ANSWERS = 1_000
 
-/** The events of one stream, oldest first. The newest are as they came, the others in blocks, unless they are long. */
+/** The newest events of one stream, without a gap. */
 export class StreamLog {
-  /** Number of the last event that was given up. */
-  trimmed = 0
-  readonly lost: { seq: number, id: string | number }[] = []
-  /** Number of the last answer among these that is not even in `lost` any more. */
-  untold = 0
   held = false
   /** Time after which a finished stream is forgotten. */
   expires = Infinity
-  /** Events, and characters of their frames. */
-  length = 0
-  size = 0
-  readonly #blocks: EventBlock[] = []
-  #newest: LoggedEvent[] = []
-  #spare: Buffer | undefined
+  readonly #frames = new TextQueue()
+  #answers: AnswerList | undefined
+  #lost: AnswerList | undefined
+  #trimmed: number
+  #untold: number
 
-  push (event: LoggedEvent): void {
-    this.#newest.push(event)
-    this.length++
-    this.size += event.frame.length
-    if (this.#newest.length % BLOCK_EVENTS === 0) this.#pack(event)
+  /** `trimmed`: events that are not there any more, whatever they answered. */
+  constructor (trimmed = 0) {
+    this.#trimmed = this.#untold = trimmed
   }
 
-  #pack ({ stream, seq }: LoggedEvent): void {
-    const events = this.#newest
-    const first = seq - events.length + 1
-    const isShort = events.reduce((sum, { frame }) => sum + frame.length, 0) <= BLOCK_CHARACTERS
-    // Of a stream that was elsewhere meanwhile, some may be missing.
-    const isWhole = events.every((event, index) => event.seq === first + index)
-    if (!isShort || !isWhole) return
-    this.#blocks.push(new EventBlock(stream, first, events, this.#spare))
-    this.#spare = undefined
-    this.#newest = []
+  /** Of events, and of the characters of their frames. */
+  get length (): number {
+    return this.#frames.length
   }
 
-  /** Gives up the oldest event. There must be one. */
-  shift (): GivenUp {
-    const [block] = this.#blocks
-    const given = block === undefined ? givenUp(this.#newest.shift()) : block.shift()
-    if (block?.isEmpty === true) this.#spare = this.#blocks.shift()?.memory
-    this.length--
-    this.size -= given.size
-    return given
+  get size (): number {
+    return this.#frames.size
+  }
+
+  /** Number of the last event that was given up. */
+  get trimmed (): number {
+    return this.#trimmed
+  }
+
+  /** Number of the last answer among these that is not even remembered as lost. */
+  get untold (): number {
+    return this.#untold
   }
 
   /** Number of the last event, 0 when there was none. */
   get last (): number {
-    return this.#newest.at(-1)?.seq ?? this.#blocks.at(-1)?.last ?? this.trimmed
+    return this.#trimmed + this.length
   }
 
-  * [Symbol.iterator] (): Generator<LoggedEvent> {
-    for (const block of this.#blocks) yield * block
-    yield * this.#newest
+  /** The event must come after the last. */
+  push ({ frame, seq, answers }: LoggedEvent): void {
+    this.#frames.push(frame)
+    if (answers === undefined) return
+    this.#answers ??= new AnswerList()
+    this.#answers.push(seq, answers)
   }
-}
 
-function givenUp ({ seq = 0, frame = '', answers }: Partial<LoggedEvent> = {}): GivenUp {
-  return { seq, size: frame.length, answers }
+  /** Gives up the oldest event, and gives the characters of its frame. There must be one. */
+  shift (): number {
+    const seq = ++this.#trimmed
+    if (this.#answers?.first === seq) this.#lose(seq, this.#answers.shift())
+    return this.#frames.shift()
+  }
+
+  #lose (seq: number, id: string | number = ''): void {
+    this.#lost ??= new AnswerList()
+    this.#lost.push(seq, id)
+    if (this.#lost.length <= LOST_ANSWERS) return
+    this.#untold = this.#lost.first ?? seq
+    this.#lost.shift()
+  }
+
+  /** The requests that were answered by given up events after this number, as far as they are remembered. */
+  lostAfter (seq: number): (string | number)[] {
+    return [...this.#lost ?? []].filter(([lost]) => lost > seq).map(([, id]) => id)
+  }
+
+  /** The frame of its one event, where there never was another. */
+  get only (): string | undefined {
+    return this.last === 1 ? this.#frames.first : undefined
+  }
+
+  /** The frames after this number. */
+  framesAfter (seq: number): string[] {
+    return [...this.#frames].slice(Math.max(0, seq - this.#trimmed))
+  }
+
+  /** What is left, oldest first. `stream`: its name. */
+  events (stream: string): LoggedEvent[] {
+    const answers = new Map(this.#answers ?? [])
+    return [...this.#frames].map((frame, index) => {
+      const seq = this.#trimmed + 1 + index
+      return { stream, seq, frame, answers: answers.get(seq) }
+    })
+  }
 }
