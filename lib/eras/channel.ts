@@ -46,7 +46,7 @@ export class Channel implements Line {
   #away: NodeJS.Timeout | undefined
   #waiting: Promise<boolean> | null = null
   #release: ((open: boolean) => void) | null = null
-  /** Made for the first notification: the stream of a call has none. */
+  /** Made for the first notification that has to wait. */
   #mailbox: Mailbox | undefined
   #captured: string[] | null = null
   /** Whether nothing is trimmed, because the client is away. */
@@ -139,6 +139,10 @@ export class Channel implements Line {
 
   /** Sends a notification of which only the newest of its key matters. A client that reads too slowly for these is told to come back. */
   notify (key: string, json: string): void {
+    if (this.#mailbox === undefined && this.room() === true) {
+      this.send(json)
+      return
+    }
     this.#mailbox ??= new Mailbox({
       budget: this.#options.pool.buffer,
       send: json => { this.send(json) },

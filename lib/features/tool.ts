@@ -69,6 +69,13 @@ export interface Tool extends Offer {
 }
 
 const NO_INPUT: JsonSchema = { type: 'object', additionalProperties: false }
+let noInput: CompiledSchema | undefined
+
+/** The same for all tools that take none. */
+function compiledNoInput (name: string): CompiledSchema {
+  noInput ??= compileSchema(NO_INPUT, 'input', name)
+  return noInput
+}
 
 const shownSchema = z.strictObject({
   ...shownFields,
@@ -87,12 +94,12 @@ const HINTS = new Map([['inputSchema', 'use `input`'], ['outputSchema', 'use `ou
 export function buildTool (name: string, definition: ToolDefinition, handler: RunOptions['handler'], limits: HandlerLimits): Tool {
   const refuse = (reason: string): Error => new errorCodes.FST_MCP_TOOL_INVALID(name, reason)
   if (typeof handler !== 'function') throw refuse(`its handler must be a function, got ${typeof handler}`)
-  const { input = NO_INPUT, output, collect = true, timeout = limits.timeout, rateLimit, ...rest } = definition
+  const { input, output, collect = true, timeout = limits.timeout, rateLimit, ...rest } = definition
   if (typeof collect !== 'boolean') throw refuse(`\`collect\` must be a boolean, got ${String(collect)}`)
   checkTimeout(timeout, refuse)
   if (rateLimit !== undefined) checkRateLimit(rateLimit, refuse)
   const { visible, scopes, shown } = readShown(rest, shownSchema, HINTS, refuse)
-  const compiled = compileSchema(input, 'input', name)
+  const compiled = input === undefined ? compiledNoInput(name) : compileSchema(input, 'input', name)
   if (compiled.json.type !== 'object') {
     throw new errorCodes.FST_MCP_SCHEMA_INVALID(name, 'input', 'its root must have type "object"; wrap fields in one, such as `z.object({ … })`')
   }

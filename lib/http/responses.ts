@@ -4,6 +4,7 @@ import type { Socket } from 'node:net'
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import type { Http2Connections } from '../ops/http2-connections.ts'
 import { SseStream } from '../sse/stream.ts'
+import { ChunkedSink } from './chunked-sink.ts'
 
 // Fastify's type knows HTTP/1.1 alone.
 type RawResponse = ServerResponse | Http2ServerResponse
@@ -122,7 +123,7 @@ export function useStraightWay (scope: FastifyInstance): void {
         response.statusMessage = ''
         return done(Object(error))
       }
-      payload.sendTo(response)
+      payload.sendTo(response.chunkedEncoding ? new ChunkedSink(response) : response)
     })
   })
 }

@@ -54,7 +54,8 @@ export class Call implements Task {
   readonly method: string
   readonly params: Params
   readonly #caller: Caller
-  readonly #progressToken: string | number | undefined
+  /** As JSON. */
+  readonly #progressToken: string | undefined
   #controller: AbortController | undefined
   #reason: Error | undefined
   #listener: ((reason: Error) => void) | undefined
@@ -73,7 +74,8 @@ export class Call implements Task {
     this.method = method
     this.params = params
     this.#caller = caller
-    this.#progressToken = progressTokenOf(params)
+    const token = progressTokenOf(params)
+    this.#progressToken = token === undefined ? undefined : JSON.stringify(token)
   }
 
   get profile (): Profile {

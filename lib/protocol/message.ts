@@ -109,7 +109,8 @@ export function notificationOf (method: string, params?: object): string {
 }
 
 export interface Progress {
-  readonly token: RequestId
+  /** As JSON: it is the same for each. */
+  readonly token: string
   readonly progress: number
   readonly total: number | undefined
   readonly message: string | undefined
@@ -118,7 +119,7 @@ export interface Progress {
 
 /** One for each chunk of a tool: `JSON.stringify` of the whole was a sixth of what a chunk costs. Numbers are finite. */
 export function progressOf ({ token, progress, total, message, meta }: Progress): string {
-  let params = `"progressToken":${JSON.stringify(token)},"progress":${progress}`
+  let params = `"progressToken":${token},"progress":${progress}`
   if (total !== undefined) params += `,"total":${total}`
   if (message !== undefined) params += `,"message":${JSON.stringify(message)}`
   if (meta !== undefined) params += `,"_meta":${JSON.stringify(meta)}`

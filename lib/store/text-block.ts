@@ -3,10 +3,9 @@ const PAGE = 4_096
 // What the first texts need, this many times over, is there for more.
 const ROOM = 4
 
-type Encoding = 'latin1' | 'utf16le'
-
-function encodingOf (text: string): Encoding {
-  return Buffer.byteLength(text) === text.length ? 'latin1' : 'utf16le'
+/** ASCII, as most frames are. */
+function isPlain (text: string): boolean {
+  return Buffer.byteLength(text) === text.length
 }
 
 /**
@@ -17,7 +16,7 @@ export class TextBlock {
   /** Characters of each that is left. */
   readonly #sizes: number[] = []
   readonly #bytes: Buffer
-  readonly #encoding: Encoding
+  readonly #encoding: 'latin1' | 'utf16le'
   /** Bytes before the first that is left, and before where the next will be. */
   #start = 0
   #end = 0
@@ -25,25 +24,24 @@ export class TextBlock {
   /** Holds `texts`, and has room for more. `spare`: memory of a block that is not needed any more. */
   constructor (texts: readonly string[], spare: Buffer | undefined) {
     const text = texts.join('')
-    this.#encoding = encodingOf(text)
+    this.#encoding = isPlain(text) ? 'latin1' : 'utf16le'
     const size = this.#bytesOf(text.length) * ROOM
     this.#bytes = spare !== undefined && spare.length >= size ? spare : Buffer.allocUnsafeSlow(Math.ceil(size / PAGE) * PAGE)
-    for (const each of texts) this.#write(each)
+    this.#end = this.#bytes.write(text, this.#encoding)
+    for (const { length } of texts) this.#sizes.push(length)
   }
 
   #bytesOf (characters: number): number {
     return this.#encoding === 'latin1' ? characters : characters * 2
   }
 
-  #write (text: string): void {
-    this.#end += this.#bytes.write(text, this.#end, this.#encoding)
-    this.#sizes.push(text.length)
-  }
-
-  /** False where there is no room for it. */
+  /** False where there is no room for it, or only plain text. */
   add (text: string): boolean {
-    if (this.#end + this.#bytesOf(text.length) > this.#bytes.length || encodingOf(text) !== this.#encoding) return false
-    this.#write(text)
+    const size = this.#bytesOf(text.length)
+    if (this.#end + size > this.#bytes.length || (this.#encoding === 'latin1' && !isPlain(text))) return false
+    this.#bytes.write(text, this.#end, this.#encoding)
+    this.#end += size
+    this.#sizes.push(text.length)
     return true
   }
 

@@ -1,0 +1,54 @@
+import type { ServerResponse } from 'node:http'
+import type { Sink } from '../sse/stream.ts'
+
+const LINE_END = '\r\n'
+const LAST_CHUNK = '0\r\n\r\n'
+
+/**
+ * Writes each chunk of a response with its size in one piece (RFC 9112, section 7.1). Node, which is told that there are no chunks, would
+ * write the size, the text and the line ends each by themselves.
+ */
+export class ChunkedSink implements Sink {
+  readonly #response: ServerResponse
+
+  /** `response`: its head is written, and says that chunks follow. */
+  constructor (response: ServerResponse) {
+    this.#response = response
+    response.chunkedEncoding = false
+  }
+
+  get writableNeedDrain (): boolean {
+    return this.#response.writableNeedDrain
+  }
+
+  write (chunk: string | Buffer): boolean {
+    const { socket } = this.#response
+    // Node would hold it back until the end of the tick, to join the pieces.
+    socket?.cork()
+    const hasRoom = this.#write(chunk)
+    socket?.uncork()
+    return hasRoom
+  }
+
+  #write (chunk: string | Buffer): boolean {
+    const size = Buffer.byteLength(chunk)
+    const head = size.toString(16) + LINE_END
+    // Plain text needs no encoder.
+    if (typeof chunk === 'string') return this.#response.write(head + chunk + LINE_END, size === chunk.length ? 'latin1' : 'utf8')
+    this.#response.write(head)
+    this.#response.write(chunk)
+    return this.#response.write(LINE_END)
+  }
+
+  end (): void {
+    this.#response.end(LAST_CHUNK)
+  }
+
+  destroy (): void {
+    this.#response.destroy()
+  }
+
+  on (event: 'drain', listener: () => void): void {
+    this.#response.on(event, listener)
+  }
+}
