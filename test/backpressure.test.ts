@@ -10,6 +10,7 @@ import { runInNewContext } from 'node:vm'
 import t from 'tap'
 import { memoryStore, type ToolContext } from 'fastify-mcp-sse'
 import { Channel } from '../lib/eras/channel.ts'
+import { Session } from '../lib/eras/session.ts'
 import { StreamPool } from '../lib/sse/pool.ts'
 import { SseStream } from '../lib/sse/stream.ts'
 import { Client, SseClient, until } from './client.ts'
@@ -237,9 +238,10 @@ t.test('whoever waits for a stream waits on when another was faster', async t =>
     return store.close()
   })
   const nothing = (): void => {}
-  const channel = new Channel({
-    id: 'x', session: 's', owner: null, pool, events: store.events, window: 1_000, retry: 1, primes: false, isDisposable: false, onLost: nothing, onGap: nothing, onEnd: nothing
-  })
+  const kind = { primes: false, listens: false, isDisposable: false, onLost: nothing, onGap: nothing }
+  const record = { id: 's', principal: null, transport: 'http+sse', revision: '2024-11-05', initialized: true, capabilities: null, logLevel: null, subscriptions: [], ticket: null, home: null } as const
+  const host = { pool, events: store.events, window: 1_000, retry: 1, ended: nothing }
+  const channel = new Channel(new Session({ ...record }), { id: 'x', kind }, host)
   const stream = channel.connect()
   const states: unknown[] = []
   const waits = async (name: string): Promise<void> => {
@@ -263,7 +265,7 @@ t.test('whoever waits for a stream waits on when another was faster', async t =>
 
 t.test('a stream that has ended takes nothing more', async t => {
   const closed: boolean[] = []
-  const stream = new SseStream(10, delivered => closed.push(delivered))
+  const stream = new SseStream(10, (_stream, delivered) => closed.push(delivered))
   const begun = stream.write('first')
   t.type(begun, Promise, 'the first frame is on its way before there is an answer')
   t.equal(stream.write('.'), begun, 'and what comes with it')
@@ -280,7 +282,7 @@ t.test('a stream that has ended takes nothing more', async t => {
   await new Promise(resolve => setImmediate(resolve))
   t.strictSame(closed, [true], 'all of it was handed over')
 
-  const broken = new SseStream(10, delivered => closed.push(delivered))
+  const broken = new SseStream(10, (_stream, delivered) => closed.push(delivered))
   const first = broken.write('first')
   broken.destroy()
   broken.end()

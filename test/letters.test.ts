@@ -181,7 +181,7 @@ function createClusters (t: Test) {
     b.close()
     for (const pool of pools) pool.close()
   })
-  const source = pools[1].open(null, () => {})
+  const source = pools[1].open({ owner: null, closed () {} })
   b.letters.on('attach', (letter, from) => {
     b.relay.send(source, from, letter)
     return { isFollowed: true }

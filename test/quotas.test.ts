@@ -48,10 +48,11 @@ t.test('a tally forgets whoever holds nothing, and nobody holds nothing', async 
 t.test('a pool has room for each owner until its share is used, and again once a stream is closed', async t => {
   const pool = new StreamPool({ server: 'docs', buffer: 10, keepAlive: 1_000, stall: 1_000, max: 3, maxPerPrincipal: 2 })
   t.after(() => pool.close())
-  const streams = [pool.open('a', () => {}), pool.open('a', () => {})]
+  const open = (owner: string) => pool.open({ owner, closed () {} })
+  const streams = [open('a'), open('a')]
   t.throws(() => pool.admit('a'), { code: 'FST_MCP_QUOTA_EXCEEDED', message: 'One principal may hold 2 streams at once, and this one does' })
   t.strictSame([pool.hasRoom('a'), pool.hasRoom('b'), pool.hasRoom(null)], [false, true, true])
-  pool.open('b', () => {})
+  open('b')
   t.throws(() => pool.admit('b'), { code: 'FST_MCP_STREAMS_FULL' })
   streams[0]?.destroy()
   await until(() => pool.hasRoom('a'), 'room')

@@ -86,9 +86,10 @@ export class Relay {
   follow (from: string, owner: string | null): { relay: number, room: number, stream: SseStream } {
     const relay = ++this.#count
     const key = `${from}${relay}`
-    const stream = this.#pool.open(owner, () => {
+    const closed = (): void => {
       if (this.#followed.delete(key)) this.#letters.tell(from, 'leave', { relay })
-    })
+    }
+    const stream = this.#pool.open({ owner, closed })
     this.#followed.set(key, { from, stream, taken: 0, count: 0 })
     return { relay, room: this.#pool.buffer, stream }
   }

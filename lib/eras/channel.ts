@@ -1,44 +1,56 @@
 import type { KickEvent } from '../channels.ts'
 import { encode, message, prime } from '../sse/frame.ts'
 import { Mailbox } from '../sse/mailbox.ts'
-import type { StreamPool } from '../sse/pool.ts'
+import type { StreamPool, Tenant } from '../sse/pool.ts'
 import type { Room, SseStream } from '../sse/stream.ts'
 import type { EventLog } from '../store/store.ts'
 import type { RequestId } from '../protocol/message.ts'
 import type { Line } from './response-line.ts'
+import type { Session } from './session.ts'
 
-export interface ChannelOptions {
-  /** Names the stream in its event ids. */
-  readonly id: string
-  readonly session: string
-  /** Whose streams count its connections. */
-  readonly owner: string | null
+/** What channels of one kind have in common. */
+export interface ChannelKind {
+  /** Whether the first event has an id and empty data (2025-11-25). */
+  readonly primes: boolean
+  /** Whether it carries what belongs to no call. */
+  readonly listens: boolean
+  /** Whether nothing is lost when it ends before its first event. */
+  readonly isDisposable: boolean
+  /** The client did not come back in time. */
+  onLost (channel: Channel): void
+  /** The client came back too late for some events: whatever they belonged to cannot go on. */
+  onGap (channel: Channel): void
+}
+
+/** What the channels of a server have in common. */
+export interface ChannelHost {
   readonly pool: StreamPool
   readonly events: EventLog
   /** Milliseconds in which a client may come back. */
   readonly window: number
   /** Milliseconds that a client is told to wait before it comes back. */
   readonly retry: number
-  /** Whether the first event has an id and empty data (2025-11-25). */
-  readonly primes: boolean
+  /** The last message of a channel was sent. */
+  ended (channel: Channel): void
+}
+
+export interface ChannelOptions {
+  /** Names the stream in its event ids. */
+  readonly id: string
+  readonly kind: ChannelKind
   /** The number of its last event, where another node has written it before. */
   readonly last?: number
-  /** Whether nothing is lost when it ends before its first event. */
-  readonly isDisposable: boolean
-  /** The client did not come back in time. */
-  readonly onLost: () => void
-  /** The client came back too late for some events: whatever they belonged to cannot go on. */
-  readonly onGap: () => void
-  /** The last message was sent. */
-  readonly onEnd: () => void
 }
 
 /**
  * A stream of a session as the specification means it: numbered events that outlive their connection.
  * While the client is away its events go to the log; when they fill the budget the writer waits.
  */
-export class Channel implements Line {
-  readonly #options: ChannelOptions
+export class Channel implements Line, Tenant {
+  readonly id: string
+  readonly session: Session
+  readonly kind: ChannelKind
+  readonly #host: ChannelHost
   #seq: number
   #stream: SseStream | null = null
   #over = false
@@ -52,9 +64,20 @@ export class Channel implements Line {
   /** Whether nothing is trimmed, because the client is away. */
   #isHeld = false
 
-  constructor (options: ChannelOptions) {
-    this.#options = options
-    this.#seq = options.last ?? 0
+  constructor (session: Session, { id, kind, last = 0 }: ChannelOptions, host: ChannelHost) {
+    this.id = id
+    this.session = session
+    this.kind = kind
+    this.#host = host
+    this.#seq = last
+  }
+
+  get owner (): string | null {
+    return this.session.record.principal
+  }
+
+  get #sessionId (): string {
+    return this.session.record.id
   }
 
   get isConnected (): boolean {
@@ -63,19 +86,17 @@ export class Channel implements Line {
 
   connect (): SseStream {
     const stream = this.attach()
-    const { id, retry, primes } = this.#options
-    if (primes) stream.write(prime(id, retry))
+    if (this.kind.primes) stream.write(prime(this.id, this.#host.retry))
     return stream
   }
 
   /** A new connection takes the stream over, also from one whose end was not noticed yet. */
   attach (): SseStream {
-    const { pool, owner, events, session, id } = this.#options
+    const { pool, events } = this.#host
     const previous = this.#stream
-    const stream: SseStream = pool.open(owner, () => this.#disconnected(stream))
-    this.#stream = stream
+    const stream = this.#stream = pool.open(this)
     clearTimeout(this.#away)
-    if (this.#isHeld) events.release(session, id)
+    if (this.#isHeld) events.release(this.#sessionId, this.id)
     this.#isHeld = false
     // Its client is gone or has given it up: nothing more may leave on it.
     this.#kick(previous, 'replaced')
@@ -84,33 +105,33 @@ export class Channel implements Line {
   }
 
   #kick (stream: SseStream | null, reason: KickEvent['reason']): void {
-    if (stream !== null) this.#options.pool.kick(stream, reason)
+    if (stream !== null) this.#host.pool.kick(stream, reason)
   }
 
   tellGap (): void {
-    this.#options.onGap()
+    this.kind.onGap(this)
   }
 
-  #disconnected (stream: SseStream): void {
+  closed (stream: SseStream): void {
     if (this.#stream !== stream) return
     this.#stream = null
     if (this.#over) return
-    if (this.#seq === 0 && this.#options.isDisposable) this.end()
+    if (this.#seq === 0 && this.kind.isDisposable) this.end()
     else this.leave()
   }
 
   leave (): void {
-    const { events, session, id, window, onLost } = this.#options
-    events.hold(session, id)
+    const { events, window } = this.#host
+    events.hold(this.#sessionId, this.id)
     this.#isHeld = true
-    this.#away = setTimeout(onLost, window).unref()
+    this.#away = setTimeout(() => this.kind.onLost(this), window).unref()
     this.#recheck()
   }
 
   closeStream (): boolean {
     const stream = this.#stream
-    if (this.#over || stream === null || !this.#options.primes) return false
-    stream.write(encode({ retry: this.#options.retry }))
+    if (this.#over || stream === null || !this.kind.primes) return false
+    stream.write(encode({ retry: this.#host.retry }))
     this.#stream = null
     stream.end()
     this.leave()
@@ -119,11 +140,10 @@ export class Channel implements Line {
 
   send (json: string, answers?: RequestId): Room {
     if (this.#over) return false
-    const { session, events, id } = this.#options
     const seq = ++this.#seq
-    const frame = message(json, `${id}_${seq}`)
+    const frame = message(json, `${this.id}_${seq}`)
     this.#captured?.push(frame)
-    this.#logHasRoom = events.append(session, { stream: id, seq, frame, answers })
+    this.#logHasRoom = this.#host.events.append(this.#sessionId, { stream: this.id, seq, frame, answers })
     const room = this.#stream === null ? this.#logHasRoom : this.#stream.write(frame)
     return room === true ? true : this.#wait(room)
   }
@@ -144,7 +164,7 @@ export class Channel implements Line {
       return
     }
     this.#mailbox ??= new Mailbox({
-      budget: this.#options.pool.buffer,
+      budget: this.#host.pool.buffer,
       send: json => { this.send(json) },
       room: () => this.room(),
       onOverflow: () => this.#kick(this.#stream, 'overflow')
@@ -185,22 +205,21 @@ export class Channel implements Line {
 
   /** The last event of this server was sent, and the client is told to come back, perhaps to another. */
   leaveOff (): void {
-    this.#stream?.write(encode({ retry: this.#options.retry }))
-    this.#end((session, id) => this.#options.events.leave(session, id))
+    this.#stream?.write(encode({ retry: this.#host.retry }))
+    this.#end((session, id) => this.#host.events.leave(session, id))
   }
 
   end (): void {
-    this.#end((session, id) => this.#options.events.finish(session, id))
+    this.#end((session, id) => this.#host.events.finish(session, id))
   }
 
   #end (finish: (session: string, id: string) => void): void {
     if (this.#over) return
     this.#over = true
-    const { session, id, onEnd } = this.#options
     clearTimeout(this.#away)
-    finish(session, id)
+    finish(this.#sessionId, this.id)
     this.#stream?.end()
     this.#recheck()
-    onEnd()
+    this.#host.ended(this)
   }
 }

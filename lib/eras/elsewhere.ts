@@ -128,7 +128,7 @@ export class Elsewhere {
   /** The stream that a client comes back to, where another node writes it. Undefined: it is written here, or by nobody any more. */
   follow (record: SessionRecord, { stream, seq }: Position, greeting = ''): Awaitable<SseStream | undefined> {
     const writer = record.transport === 'http+sse' ? record.home : stream.slice(0, NODE_LENGTH)
-    if (writer === null || writer === this.node || this.#host.peek(record.id)?.channels.has(stream) === true) return undefined
+    if (writer === null || writer === this.node || this.#host.peek(record.id)?.channel(stream) !== undefined) return undefined
     return this.#cluster.follow(writer, record.principal, { session: record.id, stream, seq, greeting })
   }
 

@@ -7,7 +7,7 @@ import { ownerOf } from '../protocol/owner.ts'
 import { comment, encode } from '../sse/frame.ts'
 import type { SseStream } from '../sse/stream.ts'
 import { type Awaitable, type SessionRecord, whenReady } from '../store/store.ts'
-import type { Channel } from './channel.ts'
+import type { Channel, ChannelKind } from './channel.ts'
 import type { Inbound, Initialize, Messages } from './classify.ts'
 import { type Position, readEventId } from './event-id.ts'
 import {
@@ -28,6 +28,14 @@ type Poster = Pick<Facts, 'principal' | 'request'>
 export class HttpSse {
   readonly #served: Served
   readonly #sessions: SessionHost
+  readonly #kind: ChannelKind = {
+    primes: false,
+    listens: true,
+    isDisposable: false,
+    onLost: ({ session: { record } }) => this.#sessions.expire(record.id),
+    onGap: ({ session }) => session.abortCalls(new errorCodes.FST_MCP_REPLAY_GAP())
+  }
+
   /** How many POSTs wait for room on each stream. */
   readonly #waiting = new WeakMap<Channel, number>()
 
@@ -111,16 +119,7 @@ export class HttpSse {
   }
 
   #openChannel (session: SessionRecord, last = 0): Channel {
-    const abortCalls = (reason: Error): void => this.#sessions.peek(session.id)?.calls.forEach(call => call.abort(reason))
-    return this.#sessions.openChannel(session, {
-      id: session.id,
-      primes: false,
-      listens: true,
-      last,
-      isDisposable: false,
-      onLost: () => this.#sessions.expire(session.id),
-      onGap: () => abortCalls(new errorCodes.FST_MCP_REPLAY_GAP())
-    })
+    return this.#sessions.openChannel(session, { id: session.id, kind: this.#kind, last })
   }
 
   /**
@@ -132,7 +131,7 @@ export class HttpSse {
     return whenReady(this.#sessions.find(facts.sessionId, facts.principal, 'http+sse'), session => {
       if (session === undefined) throw new errorCodes.FST_MCP_SESSION_UNKNOWN()
       const accepted = (): void => exchange.accepted()
-      const channel = this.#sessions.peek(session.id)?.channels.get(session.id)
+      const channel = this.#sessions.peek(session.id)?.channel(session.id)
       if (channel !== undefined) return this.#proceed(inbound, session, channel, facts, accepted)
       const { elsewhere } = this.#sessions
       return whenReady(elsewhere !== null && elsewhere.post(session, { inbound, principal: facts.principal }), isTaken => {
@@ -150,7 +149,7 @@ export class HttpSse {
   /** What a client of this node's stream posted to another node. */
   #receive (id: string, letter: Letter): Awaitable<void> {
     const session = this.#sessions.peek(id)
-    const channel = session?.channels.get(id)
+    const channel = session?.channel(id)
     if (session === undefined || channel === undefined || session.request === null) throw this.#unserved()
     const { record, request } = session
     // What another node of this server has read and checked.

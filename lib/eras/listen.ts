@@ -117,14 +117,14 @@ class Listener implements Subscriber {
   readonly #meta: Readonly<Record<string, unknown>>
   readonly #complete: ListenersOptions['complete']
 
-  constructor (id: RequestId, filter: Filter, principal: Principal | null, { pool, complete }: ListenersOptions, onClose: () => void) {
+  constructor (id: RequestId, filter: Filter, principal: Principal | null, { pool, complete }: ListenersOptions, closed: () => void) {
     this.#id = id
     this.#filter = filter
     this.#uris = new Set(filter.resourceSubscriptions)
     this.#principal = principal
     this.#meta = { [SUBSCRIPTION_ID]: id }
     this.#complete = complete
-    const stream = this.stream = pool.open(ownerOf(principal), onClose)
+    const stream = this.stream = pool.open({ owner: ownerOf(principal), closed })
     this.#mailbox = new Mailbox({
       budget: pool.buffer,
       send: json => { stream.write(message(json)) },

@@ -1,6 +1,6 @@
 import type { RequestId } from '../protocol/message.ts'
 import { message, prime } from '../sse/frame.ts'
-import type { StreamPool } from '../sse/pool.ts'
+import type { StreamPool, Tenant } from '../sse/pool.ts'
 import type { Room, SseStream } from '../sse/stream.ts'
 import type { EventLog } from '../store/store.ts'
 
@@ -59,21 +59,25 @@ export function wholeKept ({ events, session, id, retry, primes }: Kept, answers
 }
 
 /** Carries the answer of one POST without a session: nothing is numbered or kept, so a lost connection ends the calls. */
-export class DirectLine implements Line {
+export class DirectLine implements Line, Tenant {
   readonly #pool: StreamPool
-  readonly #owner: string | null
+  readonly owner: string | null
   readonly #onLost: () => void
   #stream: SseStream | undefined
 
   constructor (pool: StreamPool, owner: string | null, onLost: () => void) {
     this.#pool = pool
-    this.#owner = owner
+    this.owner = owner
     this.#onLost = onLost
   }
 
   connect (): SseStream {
-    this.#stream = this.#pool.open(this.#owner, delivered => { if (!delivered) this.#onLost() })
+    this.#stream = this.#pool.open(this)
     return this.#stream
+  }
+
+  closed (_stream: SseStream, delivered: boolean): void {
+    if (!delivered) this.#onLost()
   }
 
   send (json: string): Room {

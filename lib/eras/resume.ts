@@ -31,7 +31,7 @@ function lossOf (id: RequestId): string {
 export function resume ({ name, seq, channel, replay }: Resumed, pool: StreamPool, owner: string | null, greeting = ''): SseStream | undefined {
   const requests = requestsOf(name)
   if (channel === undefined && requests.length === 0) return undefined
-  const stream = channel?.attach() ?? pool.open(owner, () => {})
+  const stream = channel?.attach() ?? pool.open({ owner, closed () {} })
   const isComplete = replay?.isComplete ?? channel !== undefined
   stream.write(greeting + comment(isComplete ? 'resumed' : 'resumed, some events are lost'))
   // What is left of one call's answer is of no use.

@@ -8,16 +8,11 @@ import { ownerOf } from '../protocol/owner.ts'
 import type { StreamPool } from '../sse/pool.ts'
 import { type Awaitable, type Change, type EventLog, type OpenStore, type SessionRecord, whenReady } from '../store/store.ts'
 import { Audience } from './audience.ts'
-import { Channel, type ChannelOptions } from './channel.ts'
+import { Channel, type ChannelHost, type ChannelOptions } from './channel.ts'
 import { Elsewhere } from './elsewhere.ts'
 import type { Position } from './event-id.ts'
 import type { Resumed } from './resume.ts'
 import { Session } from './session.ts'
-
-export interface ChannelInit extends Pick<ChannelOptions, 'id' | 'primes' | 'isDisposable' | 'onLost' | 'onGap' | 'last'> {
-  /** True for a stream that carries what belongs to no call. */
-  readonly listens: boolean
-}
 
 export interface SessionsOptions {
   readonly store: OpenStore
@@ -37,7 +32,7 @@ export interface SessionsOptions {
 }
 
 /** The sessions of one server: their records in the store, and what of them is at work here. */
-export class SessionHost implements SessionMemory {
+export class SessionHost implements SessionMemory, ChannelHost {
   readonly #options: SessionsOptions
   readonly #live = new Map<string, Session>()
   /** Those at work, as they are told of changes. */
@@ -115,8 +110,20 @@ export class SessionHost implements SessionMemory {
     })
   }
 
+  get pool (): StreamPool {
+    return this.#options.pool
+  }
+
   get events (): EventLog {
     return this.#options.store.events
+  }
+
+  get window (): number {
+    return this.#options.window
+  }
+
+  get retry (): number {
+    return this.#options.retry
   }
 
   /** Of the sessions that are at work here. */
@@ -174,33 +181,22 @@ export class SessionHost implements SessionMemory {
     if (session.isIdle && this.#live.get(session.record.id) === session) this.#forget(session)
   }
 
-  openChannel (record: SessionRecord, { id, listens, primes, isDisposable, onLost, onGap, last }: ChannelInit): Channel {
-    const { pool, window, retry, store: { events } } = this.#options
+  openChannel (record: SessionRecord, options: ChannelOptions): Channel {
     const session = this.live(record)
-    const channel: Channel = new Channel({
-      id,
-      primes,
-      isDisposable,
-      onLost,
-      onGap,
-      last,
-      session: record.id,
-      owner: record.principal,
-      pool,
-      events,
-      window,
-      retry,
-      onEnd: () => {
-        session.channels.delete(id)
-        if (listens) this.#unlisten(session, channel)
-        this.#dropIdle(session)
-      }
-    })
-    session.channels.set(id, channel)
-    if (!listens) return channel
-    session.listeners = [...session.listeners, channel]
+    const channel = new Channel(session, options, this)
+    // Spread into a literal, they would take room for sixteen more.
+    session.channels = session.channels.concat(channel)
+    if (!channel.kind.listens) return channel
+    session.listeners = session.listeners.concat(channel)
     this.elsewhere?.listening(session)
     return channel
+  }
+
+  ended (channel: Channel): void {
+    const { session, kind } = channel
+    session.channels = session.channels.filter(other => other !== channel)
+    if (kind.listens) this.#unlisten(session, channel)
+    this.#dropIdle(session)
   }
 
   #unlisten (session: Session, channel: Channel): void {
@@ -211,7 +207,7 @@ export class SessionHost implements SessionMemory {
   /** What is known of the stream that a client comes back to. */
   replay (record: SessionRecord, { stream, seq }: Position): Awaitable<Resumed> {
     const { events } = this.#options.store
-    const channelOf = (): Channel | undefined => this.peek(record.id)?.channels.get(stream)
+    const channelOf = (): Channel | undefined => this.peek(record.id)?.channel(stream)
     // A store may take its time, and the tool goes on meanwhile.
     const sentMeanwhile = channelOf()?.capture()
     return whenReady(events.after(record.id, stream, seq), replay => {

@@ -12,8 +12,7 @@ const NONE: readonly never[] = Object.freeze([])
 export class Session {
   readonly record: SessionRecord
   #calls: Map<RequestId, Call> | undefined
-  /** Streams by the name in their event ids. */
-  readonly channels = new Map<string, Channel>()
+  channels: readonly Channel[] = NONE
   /** The streams that the client opened for what belongs to no call, oldest first. */
   listeners: readonly Channel[] = NONE
   /** As it last came in: what it may see decides what it is told. */
@@ -34,8 +33,13 @@ export class Session {
     return this.#calls
   }
 
+  /** One of its streams, by the name in its event ids. */
+  channel (id: string): Channel | undefined {
+    return this.channels.find(channel => channel.id === id)
+  }
+
   get isIdle (): boolean {
-    return this.channels.size === 0 && (this.#calls === undefined || this.#calls.size === 0)
+    return this.channels.length === 0 && (this.#calls === undefined || this.#calls.size === 0)
   }
 
   /** Whether it could be told anything; whose it is, is known since it listens. */
@@ -49,8 +53,12 @@ export class Session {
     target?.notify(key, json)
   }
 
-  end (reason: Error): void {
+  abortCalls (reason: Error): void {
     for (const call of [...this.#calls?.values() ?? []]) call.abort(reason)
-    for (const channel of [...this.channels.values()]) channel.end()
+  }
+
+  end (reason: Error): void {
+    this.abortCalls(reason)
+    for (const channel of this.channels) channel.end()
   }
 }

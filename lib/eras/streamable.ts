@@ -7,7 +7,7 @@ import { ownerOf } from '../protocol/owner.ts'
 import { comment } from '../sse/frame.ts'
 import type { SseStream } from '../sse/stream.ts'
 import { type Awaitable, type Replay, type SessionRecord, whenReady } from '../store/store.ts'
-import type { Channel } from './channel.ts'
+import type { ChannelKind } from './channel.ts'
 import type { Inbound, Initialize, Messages } from './classify.ts'
 import { nameStream, readEventId } from './event-id.ts'
 import {
@@ -21,6 +21,10 @@ import type { SessionHost } from './session-host.ts'
 
 // A request without the header comes from a client of this revision (basic/transports, "Protocol Version Header").
 const REVISION_WITHOUT_HEADER = '2025-03-26'
+
+/** What belongs to no call, on a stream that the client opened. */
+const UNPRIMED: ChannelKind = { primes: false, listens: true, isDisposable: true, onLost: channel => channel.end(), onGap () {} }
+const PRIMED: ChannelKind = { ...UNPRIMED, primes: true }
 
 interface LineOf {
   readonly profile: Profile
@@ -101,7 +105,8 @@ export class Streamable {
     const onLost = (): void => abort(new errorCodes.FST_MCP_CLIENT_GONE())
     if (sessions === null || session === null) return new DirectLine(pool, owner, onLost)
     const onGap = (): void => abort(new errorCodes.FST_MCP_REPLAY_GAP())
-    return sessions.openChannel(session, { id: nameStream(this.#newName(), ids), primes, listens: false, isDisposable: false, onLost, onGap })
+    const kind = { primes, listens: false, isDisposable: false, onLost, onGap }
+    return sessions.openChannel(session, { id: nameStream(this.#newName(), ids), kind })
   }
 
   #whole (ids: readonly RequestId[], answers: readonly Ready[], session: SessionRecord | null, { primes }: Profile): string {
@@ -137,10 +142,7 @@ export class Streamable {
   /** `missed`: what is left of the stream that the client had before. */
   #listen (sessions: SessionHost, session: SessionRecord, { primes }: Profile, principal: Principal | null, missed?: Replay): SseStream {
     sessions.live(session).principal = principal
-    const channel: Channel = sessions.openChannel(session, {
-      id: this.#newName(), primes, listens: true, isDisposable: true, onLost: () => channel.end(), onGap: () => {}
-    })
-    const stream = channel.connect()
+    const stream = sessions.openChannel(session, { id: this.#newName(), kind: primes ? PRIMED : UNPRIMED }).connect()
     // The headers leave with the first bytes.
     stream.write(comment('open'))
     missed?.frames.forEach(frame => stream.write(frame))

@@ -76,17 +76,21 @@ export class Answer implements Exchange, Outbox {
   }
 
   stream (stream: SseStream): void {
-    this.#stream = stream
-    this.watch()
+    if (this.#isWatched) this.#stream = stream
+    else this.#watch(() => stream.destroy())
     // The client has gone already.
     if (stream.destroyed) return
     this.#headers().send(stream)
   }
 
   watch (): void {
-    if (this.#isWatched) return
+    if (!this.#isWatched) this.#watch(() => this.#left())
+  }
+
+  /** A stream that is open keeps no more than itself. */
+  #watch (onClosed: () => void): void {
     this.#isWatched = true
-    this.#options.responses.watch(this.#reply, this.#left)
+    this.#options.responses.watch(this.#reply, onClosed)
   }
 
   outbox (ids: readonly RequestId[], batch: boolean, opening: Opening): Outbox {
@@ -98,18 +102,18 @@ export class Answer implements Exchange, Outbox {
 
   wait (): void {
     if (this.#line === undefined && this.#options.accepts.sse) {
-      this.#timer = setTimeout(this.#openQuietly, this.#options.openAfter).unref()
+      this.#timer = setTimeout(() => this.#openQuietly(), this.#options.openAfter).unref()
     }
     this.watch()
   }
 
   /** Nothing is to be told yet, but the headers leave with the first bytes. */
-  readonly #openQuietly = (): void => {
+  #openQuietly (): void {
     this.#open(comment('open'))
   }
 
   /** A hook of the host may have put its own stream before ours, or failed before ours was sent: Fastify then ends that alone. */
-  readonly #left = (): void => {
+  #left (): void {
     clearTimeout(this.#timer)
     this.#stream?.destroy()
     // Before there is a stream nobody else notices that the client has gone.

@@ -10,6 +10,7 @@ const LAST_CHUNK = '0\r\n\r\n'
  */
 export class ChunkedSink implements Sink {
   readonly #response: ServerResponse
+  #hasHead = false
 
   /** `response`: its head is written, and says that chunks follow. */
   constructor (response: ServerResponse) {
@@ -25,9 +26,16 @@ export class ChunkedSink implements Sink {
     const { socket } = this.#response
     // Node would hold it back until the end of the tick, to join the pieces.
     socket?.cork()
+    if (!this.#hasHead) this.#sendHead()
     const hasRoom = this.#write(chunk)
     socket?.uncork()
     return hasRoom
+  }
+
+  /** By itself, so that Node keeps it as one string, and not as the forty that it was put together from. */
+  #sendHead (): void {
+    this.#hasHead = true
+    this.#response.flushHeaders()
   }
 
   #write (chunk: string | Buffer): boolean {
@@ -48,7 +56,7 @@ export class ChunkedSink implements Sink {
     this.#response.destroy()
   }
 
-  on (event: 'drain', listener: () => void): void {
-    this.#response.on(event, listener)
+  once (event: 'drain', listener: () => void): void {
+    this.#response.once(event, listener)
   }
 }

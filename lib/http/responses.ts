@@ -54,7 +54,8 @@ export class OpenResponses {
     }
     this.#responses.add(response)
     response.on('close', closed)
-    if (!isHttp2) this.#listenersOf(socket).add(closed)
+    // Its turn has not come yet.
+    if (!isHttp2 && response.socket === null) this.#listenersOf(socket).add(closed)
   }
 
   #listenersOf (socket: Socket): Set<() => void> {

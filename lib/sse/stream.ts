@@ -7,7 +7,7 @@ export type Room = boolean | Promise<boolean>
 const JOIN_BYTES = 16_384
 
 /** What a stream tells its owner, once: `true` when every frame was handed to the connection, `false` when that broke before. */
-export type OnClose = (delivered: boolean) => void
+export type OnClose = (stream: SseStream, delivered: boolean) => void
 
 /** The part of a response that a stream needs to be written to it. */
 export interface Sink {
@@ -15,7 +15,7 @@ export interface Sink {
   write (chunk: string | Buffer): boolean
   end (): void
   destroy (): void
-  on (event: 'drain', listener: () => void): unknown
+  once (event: 'drain', listener: () => void): unknown
 }
 
 /**
@@ -122,7 +122,7 @@ export class SseStream extends Readable {
     const chunk = this.#queue
     this.#queue = ''
     if (this.#sink === null || this.#sink.writableNeedDrain || this.blocked) this.push(chunk)
-    else this.#sink.write(chunk)
+    else this.#hand(this.#sink, chunk)
     // To a client that keeps up it is handed on at once, past `read`.
     this.#makeRoom()
   }
@@ -130,7 +130,6 @@ export class SseStream extends Readable {
   /** Writes it all to a response, now and as long as that takes it. What waits for that waits here. Nobody else may read it. */
   sendTo (sink: Sink): void {
     this.#sink = sink
-    sink.on('drain', () => this.#pour(sink))
     this.#pour(sink)
   }
 
@@ -141,8 +140,12 @@ export class SseStream extends Readable {
         if (this.#ending) this.#finish(sink)
         return
       }
-      sink.write(chunk)
+      this.#hand(sink, chunk)
     }
+  }
+
+  #hand (sink: Sink, chunk: string | Buffer): void {
+    if (!sink.write(chunk)) sink.once('drain', () => this.#pour(sink))
   }
 
   #makeRoom (): void {
@@ -172,6 +175,6 @@ export class SseStream extends Readable {
     this.#settle(false)
     if (!this.#delivered) this.#sink?.destroy()
     done(error)
-    this.#onClose(this.#delivered)
+    this.#onClose(this, this.#delivered)
   }
 }
