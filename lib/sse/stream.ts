@@ -129,6 +129,8 @@ export class SseStream extends Readable {
 
   /** Writes it all to a response, now and as long as that takes it. What waits for that waits here. Nobody else may read it. */
   sendTo (sink: Sink): void {
+    // All that was written before leaves at once.
+    this.#flush()
     this.#sink = sink
     this.#pour(sink)
   }
