@@ -12,7 +12,7 @@ import { memoryStore, type ToolContext } from 'fastify-mcp-sse'
 import { Channel } from '../lib/eras/channel.ts'
 import { Session } from '../lib/eras/session.ts'
 import { StreamPool } from '../lib/sse/pool.ts'
-import { SseStream } from '../lib/sse/stream.ts'
+import { SseStream, type Tenant } from '../lib/sse/stream.ts'
 import { Client, SseClient, until } from './client.ts'
 import { DeafClient, endOfMessage, leftFor, messagesIn, rawServer, serve, settles, TRANSPORTS } from './sockets.ts'
 
@@ -265,7 +265,8 @@ t.test('whoever waits for a stream waits on when another was faster', async t =>
 
 t.test('a stream that has ended takes nothing more', async t => {
   const closed: boolean[] = []
-  const stream = new SseStream(10, (_stream, delivered) => closed.push(delivered))
+  const tenant: Tenant = { owner: null, closed: (_stream, delivered) => { closed.push(delivered) } }
+  const stream = new SseStream(10, tenant, () => {})
   const begun = stream.write('first')
   t.type(begun, Promise, 'the first frame is on its way before there is an answer')
   t.equal(stream.write('.'), begun, 'and what comes with it')
@@ -282,7 +283,7 @@ t.test('a stream that has ended takes nothing more', async t => {
   await new Promise(resolve => setImmediate(resolve))
   t.strictSame(closed, [true], 'all of it was handed over')
 
-  const broken = new SseStream(10, (_stream, delivered) => closed.push(delivered))
+  const broken = new SseStream(10, tenant, () => {})
   const first = broken.write('first')
   broken.destroy()
   broken.end()

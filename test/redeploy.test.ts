@@ -41,7 +41,7 @@ t.test('nodes are replaced one after the other, and no call of hundreds at once 
   let most = 0
   const watch = (async () => {
     while (!signal.aborted) {
-      const calls = (await fleet.stats().catch(() => [])).map(({ calls }) => calls)
+      const calls = (await fleet.stats().catch(() => [])).map(({ calls = 0 }) => calls)
       most = Math.max(most, calls.reduce((sum, some) => sum + some, 0))
       await new Promise(resolve => setTimeout(resolve, 50))
     }

@@ -129,3 +129,25 @@ t.test('finished streams are given up in the order in which they finished, short
   events.drop('a')
   t.strictSame(gone.toSorted(), counts.map((_, index) => `s${index}`).toSorted(), 'a watcher hears of each')
 })
+
+t.test('a sweep forgets what has expired, read or not, and a session with nothing left', async t => {
+  const gone: string[] = []
+  const events = new MemoryEvents({ ...AMPLE, window: 100 }, { trimmed: () => {}, forgotten: (_session, stream) => { gone.push(stream) } })
+  let time = 0
+  t.intercept(Date, 'now', { value: () => time })
+  for (const stream of ['read', 'unread', 'later']) {
+    if (stream !== 'read') events.hold('a', stream)
+    events.append('a', { stream, seq: 1, frame: stream })
+    events.finish('a', stream)
+    time += 10
+  }
+  events.append('b', { stream: 'running', seq: 1, frame: 'x' })
+  events.sweep(99)
+  t.strictSame(gone, [])
+  events.sweep(115)
+  t.strictSame(gone, ['read', 'unread'])
+  t.match(events.after('a', 'later', 0), { frames: ['later'] })
+  events.sweep(1_000)
+  t.strictSame(gone, ['read', 'unread', 'later'])
+  t.match(events.after('b', 'running', 0), { frames: ['x'] }, 'what is running is not')
+})

@@ -1,7 +1,7 @@
 import type { RequestId } from '../protocol/message.ts'
 import { message, prime } from '../sse/frame.ts'
-import type { StreamPool, Tenant } from '../sse/pool.ts'
-import type { Room, SseStream } from '../sse/stream.ts'
+import type { StreamPool } from '../sse/pool.ts'
+import type { Room, SseStream, Tenant } from '../sse/stream.ts'
 import type { EventLog } from '../store/store.ts'
 
 /** What answers one request. */

@@ -6,8 +6,7 @@ export interface Accepted {
 
 const BOTH: Accepted = { json: true, sse: true }
 // What official clients, curl and an `EventSource` send.
-const COMMON = new Map<string | undefined, Accepted>([
-  [undefined, BOTH],
+const COMMON = new Map<string, Accepted>([
   ['application/json, text/event-stream', BOTH],
   ['*/*', BOTH],
   ['application/json', { json: true, sse: false }],
@@ -17,7 +16,7 @@ const REFUSED = /;\s*q=0(?:\.0{1,3})?\s*(?:;|$)/i
 
 /** Reads an Accept header. Without one, everything is taken (RFC 9110, section 12.5.1). */
 export function readAccept (header: string | undefined): Accepted {
-  return COMMON.get(header) ?? read(header ?? '')
+  return header === undefined ? BOTH : COMMON.get(header) ?? read(header)
 }
 
 function read (header: string): Accepted {

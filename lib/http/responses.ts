@@ -1,4 +1,4 @@
-import type { ServerResponse } from 'node:http'
+import { ServerResponse } from 'node:http'
 import { type Http2Session, Http2ServerResponse } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { FastifyInstance, FastifyReply } from 'fastify'
@@ -105,9 +105,17 @@ function isUntouched (stream: SseStream): boolean {
   return stream.readableFlowing === null && stream.listenerCount('end') === 0 && !stream.destroyed
 }
 
+const { write } = ServerResponse.prototype
+
+/** Whether its head has left, or somebody looks at what is written to it, as `app.inject` does. */
+function isWatched (response: ServerResponse): boolean {
+  return response.headersSent || response.write !== write
+}
+
 /**
  * Writes our streams to their responses where Fastify would pipe them, once every `onSend` hook has had them: what it keeps for a stream
- * while it is open is a quarter of an idle one. A stream that a hook reads or replaces, HTTP/2 and trailers go their usual way.
+ * while it is open is a quarter of an idle one. A stream that a hook reads or replaces, a response that
+ * somebody watches, HTTP/2 and trailers go their usual way.
  */
 export function useStraightWay (scope: FastifyInstance): void {
   scope.addHook('onRoute', route => {
@@ -115,7 +123,7 @@ export function useStraightWay (scope: FastifyInstance): void {
     route.onSend = [route.onSend ?? []].flat().concat((_request, reply: FastifyReply, payload, done) => {
       const response: RawResponse = reply.raw
       const isOurs = payload instanceof SseStream && isUntouched(payload)
-      if (!isOurs || response instanceof Http2ServerResponse || response.headersSent || mayHaveTrailers(reply)) return done(null, payload)
+      if (!isOurs || response instanceof Http2ServerResponse || isWatched(response) || mayHaveTrailers(reply)) return done(null, payload)
       try {
         // Fastify and Node have two types for the same.
         response.writeHead(reply.statusCode, Object(reply.getHeaders()))

@@ -1,7 +1,7 @@
 import { channels, type KickEvent } from '../channels.ts'
 import { atLimit, errorCodes } from '../errors.ts'
 import { comment } from './frame.ts'
-import { SseStream } from './stream.ts'
+import { SseStream, type Tenant } from './stream.ts'
 import { Tally } from './tally.ts'
 
 export interface PoolOptions {
@@ -19,14 +19,6 @@ export interface PoolOptions {
   readonly maxPerPrincipal: number
 }
 
-/** Whose stream it is. */
-export interface Tenant {
-  /** Issuer and subject of a principal, null without auth. */
-  readonly owner: string | null
-  /** Its connection is closed. `delivered`: whether every frame was handed to it before. */
-  closed (stream: SseStream, delivered: boolean): void
-}
-
 const KEEP_ALIVE = comment('keep-alive')
 // A stream is at most a quarter of the period late: one timer for all, and no clock is read when a frame is written.
 const SWEEPS = 4
@@ -34,7 +26,7 @@ const SWEEPS = 4
 /** All open streams of one server: their count, their keep-alive comments and the end of those that stall. */
 export class StreamPool {
   readonly #options: PoolOptions
-  readonly #streams = new Map<SseStream, Tenant>()
+  readonly #streams = new Set<SseStream>()
   readonly #owners = new Tally()
   readonly #timer: NodeJS.Timeout
   readonly #quietSweeps: number
@@ -60,7 +52,7 @@ export class StreamPool {
 
   /** Bytes that wait in all streams, because their clients read slowly. */
   get queued (): number {
-    return [...this.#streams.keys()].reduce((sum, stream) => sum + stream.queued, 0)
+    return [...this.#streams].reduce((sum, stream) => sum + stream.queued, 0)
   }
 
   get size (): number {
@@ -89,18 +81,15 @@ export class StreamPool {
 
   /** A stream that stays in the pool until its connection is closed. */
   open (tenant: Tenant): SseStream {
-    const stream = new SseStream(this.#options.buffer, this.#onClose)
-    this.#streams.set(stream, tenant)
+    const stream = new SseStream(this.#options.buffer, tenant, this.#onClose)
+    this.#streams.add(stream)
     this.#owners.add(tenant.owner)
     return stream
   }
 
-  readonly #onClose = (stream: SseStream, delivered: boolean): void => {
-    const tenant = this.#streams.get(stream)
-    if (tenant === undefined) return
+  readonly #onClose = (stream: SseStream): void => {
     this.#streams.delete(stream)
-    this.#owners.remove(tenant.owner)
-    tenant.closed(stream, delivered)
+    this.#owners.remove(stream.tenant.owner)
   }
 
   /** Breaks the connection of a stream. */
@@ -110,7 +99,7 @@ export class StreamPool {
   }
 
   #sweep (): void {
-    for (const stream of this.#streams.keys()) {
+    for (const stream of this.#streams) {
       if (stream.blocked) {
         if (++stream.stalled > this.#stalledSweeps) this.kick(stream, 'stalled')
       } else if (++stream.quiet >= this.#quietSweeps) {
@@ -122,6 +111,6 @@ export class StreamPool {
   /** Ends every stream after what was written. */
   close (): void {
     clearInterval(this.#timer)
-    for (const stream of this.#streams.keys()) stream.end()
+    for (const stream of this.#streams) stream.end()
   }
 }

@@ -6,8 +6,13 @@ export type Room = boolean | Promise<boolean>
 // Joined writes of this size cost 0.43 of single ones; larger ones gain nothing more.
 const JOIN_BYTES = 16_384
 
-/** What a stream tells its owner, once: `true` when every frame was handed to the connection, `false` when that broke before. */
-export type OnClose = (stream: SseStream, delivered: boolean) => void
+/** Whose stream it is. */
+export interface Tenant {
+  /** Issuer and subject of a principal, null without auth. */
+  readonly owner: string | null
+  /** Told once. `delivered`: whether every frame was handed to the connection before that was closed. */
+  closed (stream: SseStream, delivered: boolean): void
+}
 
 /** The part of a response that a stream needs to be written to it. */
 export interface Sink {
@@ -34,16 +39,18 @@ export class SseStream extends Readable {
   #waiting: Promise<boolean> | null = null
   #release: ((open: boolean) => void) | null = null
   readonly #buffer: number
-  readonly #onClose: OnClose
+  readonly tenant: Tenant
+  readonly #onClose: (stream: SseStream) => void
   /** Sweeps of the keep-alive timer since something was last written. */
   quiet = 0
   /** Sweeps since the connection last took anything while frames were waiting for it. */
   stalled = 0
 
-  /** `buffer`: bytes that may wait here before `write` says no. */
-  constructor (buffer: number, onClose: OnClose) {
+  /** `buffer`: bytes that may wait here before `write` says no. `onClose`: hears of its end before its tenant. */
+  constructor (buffer: number, tenant: Tenant, onClose: (stream: SseStream) => void) {
     super({ highWaterMark: buffer })
     this.#buffer = buffer
+    this.tenant = tenant
     this.#onClose = onClose
   }
 
@@ -177,6 +184,7 @@ export class SseStream extends Readable {
     this.#settle(false)
     if (!this.#delivered) this.#sink?.destroy()
     done(error)
-    this.#onClose(this, this.#delivered)
+    this.#onClose(this)
+    this.tenant.closed(this, this.#delivered)
   }
 }

@@ -19,13 +19,13 @@ export class AnswerList {
     this.#ids.push(id)
   }
 
-  /** Gives up the oldest. */
+  /** Gives up the oldest, and gives its request. */
   shift (): Id | undefined {
     this.#seqs.shift()
     return this.#ids.shift()
   }
 
-  * [Symbol.iterator] (): Generator<[seq: number, id: Id]> {
-    for (const [index, id] of this.#ids.entries()) yield [this.#seqs[index] ?? 0, id]
+  * [Symbol.iterator] (): Generator<[seq: number, id: Id | undefined]> {
+    for (const [index, seq] of this.#seqs.entries()) yield [seq, this.#ids[index]]
   }
 }

@@ -78,9 +78,11 @@ export class FinishedStreams {
   shift (): { readonly events: number, readonly size: number } | undefined {
     const [other] = this.#others
     if (other === undefined || this.first?.name !== other[0]) {
-      if (this.#short.length === 0) return undefined
+      const [short] = this.#sizes
+      if (short === undefined) return undefined
       this.#short.shift()
-      return { events: 1, size: this.#sizes.shift() ?? 0 }
+      this.#sizes.shift()
+      return { events: 1, size: short }
     }
     const [name, { length, size }] = other
     this.#others.delete(name)

@@ -56,21 +56,22 @@ export class StreamLog {
   /** Gives up the oldest event, and gives the characters of its frame. There must be one. */
   shift (): number {
     const seq = ++this.#trimmed
-    if (this.#answers?.first === seq) this.#lose(seq, this.#answers.shift())
+    const id = this.#answers?.first === seq ? this.#answers.shift() : undefined
+    if (id !== undefined) this.#lose(seq, id)
     return this.#frames.shift()
   }
 
-  #lose (seq: number, id: string | number = ''): void {
+  #lose (seq: number, id: string | number): void {
     this.#lost ??= new AnswerList()
     this.#lost.push(seq, id)
     if (this.#lost.length <= LOST_ANSWERS) return
-    this.#untold = this.#lost.first ?? seq
+    this.#untold = Number(this.#lost.first)
     this.#lost.shift()
   }
 
   /** The requests that were answered by given up events after this number, as far as they are remembered. */
   lostAfter (seq: number): (string | number)[] {
-    return [...this.#lost ?? []].filter(([lost]) => lost > seq).map(([, id]) => id)
+    return [...this.#lost ?? []].filter(([lost]) => lost > seq).map(([, id = '']) => id)
   }
 
   /** The frame of its one event, where there never was another. */

@@ -71,7 +71,8 @@ export class TextBlock {
 
   /** Gives up the oldest, and gives its characters. There must be one. */
   shift (): number {
-    const size = this.#sizes.shift() ?? 0
+    const [size = 0] = this.#sizes
+    this.#sizes.shift()
     this.#start += this.#bytesOf(size)
     return size
   }

@@ -33,11 +33,17 @@ export class TextQueue {
   /** Gives up the oldest, and gives its characters. There must be one. */
   shift (): number {
     const [block] = this.#blocks
-    const size = block === undefined ? this.#newest.shift()?.length ?? 0 : block.shift()
+    const size = block === undefined ? this.#shiftNewest() : block.shift()
     if (block?.isEmpty === true) this.#spare = this.#blocks.shift()?.memory
     this.length--
     this.size -= size
     return size
+  }
+
+  #shiftNewest (): number {
+    const [text = ''] = this.#newest
+    this.#newest.shift()
+    return text.length
   }
 
   /** The oldest. */
