@@ -28,7 +28,7 @@ const USAGE = `npm run bench -- [--smoke] [--cluster | --peers] [--only name] [-
   --rounds   how often each is measured; the table shows the median (3, with --peers 1)
   --servers  what is compared with what; floor,floor shows how exact the instrument is
   --json     where every figure goes (bench/results/latest.json)
-  --profile  write CPU profiles beside it, and print the functions that took most`
+  --profile  write CPU profiles beside it, and print the functions and the lines that took most`
 
 /** The command line, or null when there is nothing to run: help was asked for, or the line was wrong, which is then said. */
 export function readOptions (args: string[]): Options | null {

@@ -9,7 +9,7 @@ import { compile } from './compile.ts'
 import { recordings } from './exchanges.ts'
 import { installPeers } from './peer-packages.ts'
 import { type Options, readOptions } from './run-options.ts'
-import { hottest } from './profile.ts'
+import { hottest, hottestLines } from './profile.ts'
 import type { Job, Outcome } from './round.ts'
 import type { Figure, Scenario, Size } from './scenario.ts'
 import { type Row, type Sample, summarize, table } from './table.ts'
@@ -122,7 +122,10 @@ async function measureOnce (built: string, { name: scenario, args: wanted }: Sce
     share: peers ? PEER_SHARE : 1
   }
   const { figures } = await work(built, job, isPeer === true ? PEER_PATIENCE : PATIENCE)
-  if (folder !== '') console.log(`\n${scenario}, ${name}: own time\n${(await hottest(folder, HOT)).join('\n')}`)
+  if (folder !== '') {
+    console.log(`\n${scenario}, ${name}: own time\n${(await hottest(folder, HOT)).join('\n')}`)
+    console.log((await hottestLines(folder, HOT)).join('\n'))
+  }
   return figures
 }
 
