@@ -80,23 +80,25 @@ t.test('what is injected, and whoever watches the writes of a response, gets tex
   const injected = await (await talker(t)).inject({ method: 'POST', url: '/mcp', headers: HEADERS, payload: BODY })
   t.equal(injected.payload, EXPECTED)
 
-  const app = await createApp(t, { sessions: false })
-  const seen: unknown[] = []
-  app.addHook('onRequest', (_request, { raw }, done) => {
-    const { write } = raw
-    Object.assign(raw, {
-      write: (...args: Parameters<typeof write>) => {
-        seen.push(args[0])
-        return write.apply(raw, args)
-      }
+  for (const name of ['write', 'end'] as const) {
+    const app = await createApp(t, { sessions: false })
+    const seen: unknown[] = []
+    app.addHook('onRequest', (_request, { raw }, done) => {
+      const { [name]: own } = raw
+      Object.assign(raw, {
+        [name]: (...args: unknown[]) => {
+          seen.push(...args)
+          return Reflect.apply(own, raw, args)
+        }
+      })
+      done()
     })
-    done()
-  })
-  app.mcp.tool('talk', {}, async function * () {
-    yield 'one'
-    return ' done'
-  })
-  const { messages } = await send(await listen(app), '/mcp', { method: 'POST', headers: HEADERS, body: BODY })
-  t.match(messages, [progress('one', 0), { result: { content: [{ text: 'one done' }] } }])
-  t.equal(seen.join(''), [progress('one', 0), messages[1] ?? {}].map(frame).join(''))
+    app.mcp.tool('talk', {}, async function * () {
+      yield 'one'
+      return ' done'
+    })
+    const { messages } = await send(await listen(app), '/mcp', { method: 'POST', headers: HEADERS, body: BODY })
+    t.match(messages, [progress('one', 0), { result: { content: [{ text: 'one done' }] } }])
+    t.equal(seen.join(''), name === 'end' ? '' : [progress('one', 0), messages[1] ?? {}].map(frame).join(''))
+  }
 })

@@ -105,11 +105,11 @@ function isUntouched (stream: SseStream): boolean {
   return stream.readableFlowing === null && stream.listenerCount('end') === 0 && !stream.destroyed
 }
 
-const { write } = ServerResponse.prototype
+const { write, end } = ServerResponse.prototype
 
 /** Whether its head has left, or somebody looks at what is written to it, as `app.inject` does. */
 function isWatched (response: ServerResponse): boolean {
-  return response.headersSent || response.write !== write
+  return response.headersSent || response.write !== write || response.end !== end
 }
 
 /**
