@@ -135,7 +135,9 @@ export class SessionLog {
     let longest: StreamLog | undefined
     let name = ''
     for (const [running, stream] of this.#running) {
-      if (!stream.held && stream.length > (longest?.length ?? 0)) [name, longest] = [running, stream]
+      if (stream.held || stream.length <= (longest?.length ?? 0)) continue
+      name = running
+      longest = stream
     }
     if (longest === undefined) return false
     this.#count(longest, -1, -longest.shift())
