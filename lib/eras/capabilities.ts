@@ -14,12 +14,10 @@ export interface Declared {
 export function capabilitiesOf ({ prompts, resources }: Declared, hasCompletions: boolean, tells: boolean): object {
   const hasPrompts = prompts.registry.wasUsed
   const hasResources = resources.wasUsed
-  const changing = (): object => tells ? { listChanged: true } : {}
-  return {
-    ...(tells && { logging: {} }),
-    tools: changing(),
-    ...(hasPrompts && { prompts: changing() }),
-    ...(hasResources && { resources: { ...changing(), ...(tells && { subscribe: true }) } }),
-    ...((hasPrompts || hasResources) && hasCompletions && { completions: {} })
-  }
+  const changing = tells ? { listChanged: true } : {}
+  const declared: Record<string, object> = tells ? { logging: {}, tools: changing } : { tools: changing }
+  if (hasPrompts) declared.prompts = changing
+  if (hasResources) declared.resources = tells ? { listChanged: true, subscribe: true } : {}
+  if ((hasPrompts || hasResources) && hasCompletions) declared.completions = {}
+  return declared
 }

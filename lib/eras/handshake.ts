@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomFillSync } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { atLimit, errorCodes } from '../errors.ts'
 import type { Principal } from '../http/auth.ts'
@@ -73,10 +73,19 @@ export interface Exchange {
 }
 
 const ID_BYTES = 18
+// Random bits for this many ids cost little more than for one (0.1 instead of 2.2 µs each).
+const IDS = 64
+const bits = Buffer.alloc(ID_BYTES * IDS)
+let used = bits.length
 
 /** 144 random bits in visible ASCII (basic/transports, "Session Management"). */
 export function newSessionId (): string {
-  return randomBytes(ID_BYTES).toString('base64url')
+  if (used === bits.length) {
+    randomFillSync(bits)
+    used = 0
+  }
+  used += ID_BYTES
+  return bits.toString('base64url', used - ID_BYTES, used)
 }
 
 export interface Hello {
