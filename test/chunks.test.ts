@@ -232,6 +232,17 @@ t.test('nothing is streamed without a progress token, and the result is the same
   }
 })
 
+t.test('every character reaches the client as it was yielded', async t => {
+  const ASCII = 128
+  const texts = ['', ...Array.from({ length: ASCII + 1 }, (_, code) => `a${String.fromCharCode(code)}`), '\u2028', 'ä', '😀', '\uD800', '"}}\n\ndata: {', '\\"']
+  const app = await createApp(t)
+  app.mcp.tool('texts', {}, async function * () { yield * texts })
+  const client = await Client.connect(app)
+  const { messages } = await client.post({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'texts', _meta: { progressToken: '"' } } })
+  t.strictSame(messages.slice(0, -1).map(({ params }) => params), texts.map((message, progress) => ({ progressToken: '"', progress, message })))
+  t.match(messages.at(-1), { result: { content: [text(texts.join(''))] } })
+})
+
 t.test('a handler that does not yield reports its progress, as far as JSON can say it', async t => {
   const app = await createApp(t)
   app.mcp.tool('report', {}, async (_args, { progress }) => {

@@ -10,7 +10,7 @@ import type { LogLevel, SessionRecord } from '../store/store.ts'
 import { CONTENT_META, isContentBlock, type ProgressParams } from '../tools/chunk.ts'
 import type { ClientCapabilities, Question, Task } from '../tools/context.ts'
 import { checkCapability, type Inquiry, Once } from './inquiry.ts'
-import { notificationOf, progressOf, type Params, progressTokenOf, type RequestId } from './message.ts'
+import { notificationOf, progressHead, progressOf, type Params, progressTokenOf, type RequestId } from './message.ts'
 import type { Watch } from './watch.ts'
 
 /** Where the messages of a call go: the response of its POST, or the stream of its session. */
@@ -54,8 +54,8 @@ export class Call implements Task {
   readonly method: string
   readonly params: Params
   readonly #caller: Caller
-  /** As JSON. */
-  readonly #progressToken: string | undefined
+  /** Of its progress notifications; undefined where nobody wants any. */
+  readonly #progressHead: string | undefined
   #controller: AbortController | undefined
   #reason: Error | undefined
   #listener: ((reason: Error) => void) | undefined
@@ -75,7 +75,7 @@ export class Call implements Task {
     this.params = params
     this.#caller = caller
     const token = progressTokenOf(params)
-    this.#progressToken = token === undefined ? undefined : JSON.stringify(token)
+    this.#progressHead = token === undefined ? undefined : progressHead(token)
   }
 
   get profile (): Profile {
@@ -201,10 +201,10 @@ export class Call implements Task {
     }
     const { progress, total, message, _meta } = params
     // Above the largest double there is none, and nothing more can rise.
-    if (this.#progressToken === undefined || !Number.isFinite(progress)) return true
+    if (this.#progressHead === undefined || !Number.isFinite(progress)) return true
     const block = _meta?.[CONTENT_META]
     const meta = isContentBlock(block) ? { [CONTENT_META]: this.profile.convertBlock(block) } : _meta
-    return this.#send(progressOf({ token: this.#progressToken, progress, total, message, meta }))
+    return this.#send(progressOf({ head: this.#progressHead, progress, total, message, meta }))
   }
 
   sendLog (level: LogLevel, data: unknown): Room {

@@ -109,19 +109,31 @@ export function notificationOf (method: string, params?: object): string {
 }
 
 export interface Progress {
-  /** As JSON: it is the same for each. */
-  readonly token: string
+  readonly head: string
   readonly progress: number
   readonly total: number | undefined
   readonly message: string | undefined
   readonly meta: object | undefined
 }
 
+/** What all progress notifications for a token begin with. Joined, it is one string; a sum would be put together again for each of them. */
+export function progressHead (token: string | number): string {
+  return ['{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":', JSON.stringify(token), ',"progress":'].join('')
+}
+
+// What JSON writes as it is.
+const PLAIN = /^[ !#-[\]-~]*$/
+
+/** As JSON. To look at a short text, as most that is yielded is, takes less than to call `JSON.stringify`. */
+function quote (text: string): string {
+  return PLAIN.test(text) ? `"${text}"` : JSON.stringify(text)
+}
+
 /** One for each chunk of a tool: `JSON.stringify` of the whole was a sixth of what a chunk costs. Numbers are finite. */
-export function progressOf ({ token, progress, total, message, meta }: Progress): string {
-  let params = `"progressToken":${token},"progress":${progress}`
-  if (total !== undefined) params += `,"total":${total}`
-  if (message !== undefined) params += `,"message":${JSON.stringify(message)}`
-  if (meta !== undefined) params += `,"_meta":${JSON.stringify(meta)}`
-  return `{"jsonrpc":"2.0","method":"notifications/progress","params":{${params}}}`
+export function progressOf ({ head, progress, total, message, meta }: Progress): string {
+  let json = head + progress
+  if (total !== undefined) json += `,"total":${total}`
+  if (message !== undefined) json += `,"message":${quote(message)}`
+  if (meta !== undefined) json += `,"_meta":${JSON.stringify(meta)}`
+  return json + '}}'
 }

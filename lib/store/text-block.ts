@@ -2,8 +2,6 @@
 const PAGE = 4_096
 // What the first texts need, this many times over, is there for more.
 const ROOM = 4
-// Bytes of a character.
-const LONGEST = 4
 
 /** ASCII, as most frames are. */
 function isPlain (text: string): boolean {
@@ -18,7 +16,7 @@ export class TextBlock {
   /** Characters of each that is left. */
   readonly #sizes: number[] = []
   readonly #bytes: Buffer
-  readonly #encoding: 'utf8' | 'utf16le'
+  readonly #encoding: 'latin1' | 'utf16le'
   /** Bytes before the first that is left, and before where the next will be. */
   #start = 0
   #end = 0
@@ -26,25 +24,27 @@ export class TextBlock {
   /** Holds `texts`, and has room for more. `spare`: memory of a block that is not needed any more. */
   constructor (texts: readonly string[], spare: Buffer | undefined) {
     const text = texts.join('')
-    this.#encoding = isPlain(text) ? 'utf8' : 'utf16le'
+    this.#encoding = isPlain(text) ? 'latin1' : 'utf16le'
     const size = this.#bytesOf(text.length) * ROOM
     this.#bytes = spare !== undefined && spare.length >= size ? spare : Buffer.allocUnsafeSlow(Math.ceil(size / PAGE) * PAGE)
-    this.#end = this.#bytes.write(text, this.#encoding)
-    for (const { length } of texts) this.#sizes.push(length)
+    this.#write(text, texts)
   }
 
   #bytesOf (characters: number): number {
-    return this.#encoding === 'utf8' ? characters : characters * 2
+    return this.#encoding === 'latin1' ? characters : characters * 2
   }
 
-  /** False where there is no room for it, or only plain text. */
-  add (text: string): boolean {
-    const size = this.#bytesOf(text.length)
-    if (this.#end + size + LONGEST > this.#bytes.length) return false
-    // Plain text has as many bytes as characters, and no other has, unless the last of it has no room.
-    if (this.#bytes.write(text, this.#end, this.#encoding) !== size) return false
-    this.#end += size
-    this.#sizes.push(text.length)
+  #write (text: string, texts: readonly string[]): void {
+    this.#end += this.#bytes.write(text, this.#end, this.#encoding)
+    for (const { length } of texts) this.#sizes.push(length)
+  }
+
+  /** Takes all of them, or none: false where there is no room for them, or only plain text. */
+  add (texts: readonly string[]): boolean {
+    const text = texts.join('')
+    if (this.#end + this.#bytesOf(text.length) > this.#bytes.length) return false
+    if (this.#encoding === 'latin1' && !isPlain(text)) return false
+    this.#write(text, texts)
     return true
   }
 

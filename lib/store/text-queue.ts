@@ -10,14 +10,13 @@ export class TextQueue {
   length = 0
   size = 0
   readonly #blocks: TextBlock[] = []
-  /** Those that came after the last block was full. */
+  /** Those that are in no block yet. */
   #newest: string[] = []
   #spare: Buffer | undefined
 
   push (text: string): void {
     this.length++
     this.size += text.length
-    if (this.#newest.length === 0 && this.#blocks.at(-1)?.add(text) === true) return
     this.#newest.push(text)
     if (this.#newest.length % FEW === 0) this.#pack()
   }
@@ -25,9 +24,10 @@ export class TextQueue {
   #pack (): void {
     const texts = this.#newest
     if (texts.reduce((sum, { length }) => sum + length, 0) > FEW_CHARACTERS) return
+    this.#newest = []
+    if (this.#blocks.at(-1)?.add(texts) === true) return
     this.#blocks.push(new TextBlock(texts, this.#spare))
     this.#spare = undefined
-    this.#newest = []
   }
 
   /** Gives up the oldest, and gives its characters. There must be one. */
