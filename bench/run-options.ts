@@ -21,7 +21,7 @@ function namesOf (boards: Board[]): string {
 }
 
 const USAGE = `npm run bench -- [--smoke] [--cluster | --peers] [--only name] [--rounds n] [--servers floor,ours] [--json file] [--profile]
-  --smoke    a little of everything: proves that it works, times nothing
+  --smoke    a little of everything: proves that it works; its figures mean nothing
   --cluster  nodes that share a Redis, beside the memory store: ${namesOf([clusterBoard])}
   --peers    servers made with packages of others, which it installs: ${peers.map(({ name }) => name).join(', ')}
   --only     one scenario (may be given again): ${namesOf(boards)}

@@ -90,7 +90,7 @@ app.mcp.tool('analyze', {
 
 const port = Number(process.env.PORT ?? 3000)
 const url = await app.listen({ host: '127.0.0.1', port }).catch((error: NodeJS.ErrnoException) => {
-  console.error(error.code === 'EADDRINUSE' ? `port ${port} is taken: set PORT` : error.message)
+  console.error(error.code === 'EADDRINUSE' ? `port ${port} is taken: try PORT=${port + 1} npm start` : error.message)
   process.exit(1)
 })
 closeWithGrace({ delay: 15_000, logger: app.log }, async () => { await app.mcp.drain(); await app.close() })

@@ -29,8 +29,9 @@ function lead (): void {
 async function serve (): Promise<void> {
   // Ctrl-C reaches every process: the nodes leave it to the one that leads them.
   process.on('SIGINT', () => {})
-  const redis = new Redis(process.env.REDIS_URL ?? 'redis://127.0.0.1:6379')
-  redis.on('error', error => app.log.warn(error.message))
+  const address = process.env.REDIS_URL ?? 'redis://127.0.0.1:6379'
+  const redis = new Redis(address)
+  redis.on('error', error => app.log.warn(`Redis at ${new URL(address).host}: ${error.message}`))
   const app = Fastify({ logger: { level: 'warn' } })
   await app.register(mcp, { name: 'cluster', version: '1.0.0', store: redisStore(redis) })
   app.addHook('onClose', async () => { redis.disconnect() })

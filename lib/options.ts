@@ -4,6 +4,7 @@ import { errorCodes } from './errors.ts'
 import type { AuthOptions } from './http/auth.ts'
 import type { OriginRule } from './http/origins.ts'
 import type { Store } from './store/store.ts'
+import { closest, meant, must, namesIn, quote, valueAt } from './wording.ts'
 
 const MAX_TIMER = 2_147_483_647
 const ms = (minimum: number) => z.int().min(minimum).max(MAX_TIMER)
@@ -17,7 +18,7 @@ const publicPath = z.string().regex(/^(?:\/(?!\.{1,2}(?:\/|$))(?:[\w.~!$&'()+,;=
 export const ORIGIN = /^[a-z][\w+.-]*:\/\/[^/?#@\s]+$/i
 const origin = z.custom<OriginRule>(
   value => typeof value === 'string' ? ORIGIN.test(value) : typeof value === 'function' || value instanceof RegExp,
-  'must be an origin (a scheme, a host and perhaps a port, without a path), a RegExp or a function'
+  'must be an origin (a scheme, a host and perhaps a port, without a path or a slash at its end), a RegExp or a function'
 )
 
 // Only a name or an address, perhaps with a port: `https://a.example` would never match.
@@ -77,7 +78,7 @@ const hint = z.strictObject({
   scope: z.enum(['public', 'private']).optional().describe('In place of `cache.scope`.')
 }).optional()
 
-const sealKey = z.union([z.string().refine(key => Buffer.byteLength(key) >= 32, 'must have at least 32 bytes'), z.instanceof(Uint8Array).refine(key => key.byteLength >= 32, 'must have at least 32 bytes')])
+const sealKey = z.custom<string | Uint8Array>(key => (typeof key === 'string' || key instanceof Uint8Array) && Buffer.byteLength(key) >= 32, 'must be text or bytes, 32 bytes or more')
 
 const sessions = z.strictObject({
   idle: ms(2).default(1_800_000).describe('Milliseconds without a request after which a session without open streams or calls ends.'),
@@ -89,7 +90,7 @@ const sessions = z.strictObject({
 const rateLimit = z.strictObject({
   max: count.default(600).describe('The most requests of one principal in each `timeWindow`; without auth, of one address.'),
   timeWindow: ms(1).default(60_000).describe('Milliseconds.'),
-  maxPerAddress: count.default(1_200).describe('The most requests of one address, or of one /64 of IPv6, counted before tokens are looked at. With auth alone.')
+  maxPerAddress: count.default(1_200).describe('The most requests of one address, or of one /64 of IPv6, counted before tokens are looked at. Without auth `max` stands in its place.')
 })
 
 /** Every option: its default and its sentence. `docs/options.md` shows the same table. */
@@ -98,7 +99,7 @@ export const optionsSchema = z.strictObject({
   version: z.string().min(1).default('0.0.0').describe('Its version.'),
   title: z.string().optional().describe('Its name for people, from revision 2025-06-18 on.'),
   description: z.string().optional().describe('What it is, for people, from revision 2025-11-25 on.'),
-  websiteUrl: z.url().optional().describe('Where people read more, from revision 2025-11-25 on.'),
+  websiteUrl: z.url('must be a URL').optional().describe('Where people read more, from revision 2025-11-25 on.'),
   icons: z.array(z.looseObject({ src: z.string() })).optional().describe('Its icons, from revision 2025-11-25 on.'),
   instructions: z.string().optional().describe('What a model should know before it uses the server.'),
   prefix: path.or(z.literal('')).default('').describe('Goes before all paths.'),
@@ -110,11 +111,11 @@ export const optionsSchema = z.strictObject({
   }).prefault({}),
   auth: auth.or(z.literal(false)).optional().describe('Who may come in. Without it only loopback clients are served; `false` opens the server.'),
   rateLimit: rateLimit.or(z.literal(false)).default(false).describe('How often clients may come; `false`: as often as they like. Tools may have limits of their own either way.'),
-  origins: z.array(origin).default([]).describe('Origins of pages that may call the server, beside its own: as they are, as a RegExp, or as a function that gives true. They get CORS.'),
+  origins: z.array(origin).default([]).describe('Origins of pages that may call the server, beside its own: as they are (`https://app.example`), as a RegExp, or as a function that gives true. They get CORS.'),
   cors: z.strictObject({
     maxAge: ms(0).default(7_200_000).describe('Milliseconds for which a browser may keep the answer to a preflight.')
   }).prefault({}),
-  helmet: z.union([z.boolean(), z.custom<FastifyHelmetOptions>(value => typeof value === 'object' && value !== null && !Array.isArray(value), 'must be true, false or the options of @fastify/helmet')])
+  helmet: z.custom<boolean | FastifyHelmetOptions>(value => typeof value === 'boolean' || (typeof value === 'object' && value !== null && !Array.isArray(value)), 'must be true, false or the options of @fastify/helmet')
     .default(true).describe('Security headers by `@fastify/helmet`: `true`, `false`, or its options over defaults that suit an API.'),
   requireHttps: z.boolean().default(false).describe('Whether plain http is refused with 426, but for loopback clients.'),
   hosts: z.array(host).optional().describe('Values of the Host header that are served, with or without port. Default: all with `auth`, loopback names without.'),
@@ -202,20 +203,19 @@ const FASTIFY_OPTIONS = new Set(['logLevel', 'logSerializers'])
 /** Fills in the defaults of a copy. Throws FST_MCP_OPTION_INVALID, which quotes name and value. */
 export function resolveOptions (given: McpOptions): ResolvedOptions {
   const own = Object.fromEntries(Object.entries(given).filter(([name]) => !FASTIFY_OPTIONS.has(name)))
-  const parsed = optionsSchema.safeParse(own)
+  const parsed = optionsSchema.safeParse(own, { error: must })
   if (!parsed.success) throw new errorCodes.FST_MCP_OPTION_INVALID(parsed.error.issues.map(issue => describe(issue, own)).join('; '))
   return parsed.data
 }
 
 function describe (issue: z.core.$ZodIssue, given: unknown): string {
-  // Of several forms the one that came furthest says what is wrong.
-  if (issue.code === 'invalid_union') {
-    const branches = issue.errors.flat().map(inner => ({ ...inner, path: [...issue.path, ...inner.path] }))
-    return describe(branches.reduce((deepest, branch) => branch.path.length > deepest.path.length ? branch : deepest), given)
-  }
+  if (issue.code === 'invalid_union') return describe(closest(issue), given)
   const name = issue.path.join('.')
-  if (issue.code === 'unrecognized_keys') return `\`${[...issue.path, issue.keys[0]].join('.')}\` is not an option`
-  const value = issue.path.reduce<unknown>((object, key) => Reflect.get(Object(object), key), given)
+  if (issue.code === 'unrecognized_keys') {
+    const wrong = [...issue.path, issue.keys[0]].join('.')
+    return `\`${wrong}\` is not an option${meant(wrong, namesIn(optionsSchema))}`
+  }
+  const value = valueAt(given, issue.path)
   // As where an environment variable is not set.
   if (issue.code === 'invalid_type' && value === undefined) return `\`${name}\` is missing`
   return `\`${name}\` ${issue.message}, got ${quote(value, isSecret(issue.path, value))}`
@@ -223,15 +223,6 @@ function describe (issue: z.core.$ZodIssue, given: unknown): string {
 
 /** A URL may hold a password. */
 function isSecret ([first, second]: readonly PropertyKey[], value: unknown): boolean {
-  const isShown = second !== undefined && SHOWN_OF_AUTH.has(second) && !String(value).includes('@')
+  const isShown = second !== undefined && SHOWN_OF_AUTH.has(second) && !(typeof value === 'string' && value.includes('@'))
   return first === 'auth' ? !isShown : first === 'ask' && second === 'keys'
-}
-
-/** Objects are named by their kind alone: a token or a client with its password may be inside. */
-function quote (value: unknown, isSecret: boolean): string {
-  if (isSecret && value !== '' && (typeof value === 'string' || typeof value === 'number')) return 'a secret'
-  if (typeof value === 'string') return JSON.stringify(value)
-  if (typeof value === 'function') return 'a function'
-  if (typeof value !== 'object' || value === null) return String(value)
-  return Array.isArray(value) ? 'an array' : 'an object'
 }

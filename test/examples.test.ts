@@ -232,7 +232,7 @@ t.test('documents says what is wrong with its folder', async t => {
 t.test('documents says in one line that its port is taken', async t => {
   const { url } = await startChild(t, 'examples/hello.ts')
   const port = Number(new URL(url).port)
-  await t.rejects(startChild(t, 'examples/documents.ts', { port }), { message: `examples/documents.ts exited with 1:\nport ${port} is taken: set PORT\n` })
+  await t.rejects(startChild(t, 'examples/documents.ts', { port }), { message: `examples/documents.ts exited with 1:\nport ${port} is taken: try PORT=${port + 1} npm start\n` })
 })
 
 t.test('analyze takes a CSV of any size in the same memory', async t => {

@@ -7,12 +7,12 @@ const arrows: Record<string, string[]> = {
   index: ['assembly', 'cluster', 'mcp', 'options', 'http', 'eras', 'protocol', 'features', 'tools', 'sse', 'store', 'ops'],
   assembly: ['cluster', 'eras', 'protocol', 'features', 'sse', 'store'],
   mcp: ['features', 'tools'],
-  options: [],
+  options: ['wording'],
   http: ['eras', 'protocol', 'features', 'tools', 'sse', 'store', 'options', 'ops'],
   ops: ['cluster', 'eras', 'protocol', 'features', 'tools', 'sse', 'store'],
   eras: ['protocol', 'features', 'tools', 'cluster', 'sse', 'store'],
   protocol: ['features', 'tools', 'sse'],
-  features: ['tools'],
+  features: ['tools', 'wording'],
   tools: [],
   cluster: ['sse', 'store'],
   sse: [],
@@ -23,10 +23,12 @@ const arrows: Record<string, string[]> = {
   testing: ['store'],
   metrics: ['ops', 'http', 'identity'],
   introspection: ['identity'],
-  identity: [],
+  identity: ['wording'],
   // The command line, which knows the server from outside alone.
   command: ['doctor'],
   doctor: [],
+  // How what whoever starts a server got wrong is told.
+  wording: [],
   errors: ['catalogue'],
   channels: [],
   catalogue: []

@@ -174,7 +174,7 @@ t.test('wrong options of an introspection are refused at once, and no secret is 
   t.type(introspection(good), 'function')
   const wrong: [given: unknown, message: RegExp][] = [
     [{ ...good, url: 'http://issuer.example' }, /`introspection\.url` must be an https URL without a password, or http on loopback, got "http:/],
-    [{ ...good, clientSecret: 7 }, /`introspection\.clientSecret` [^,]+, received number$/],
+    [{ ...good, clientSecret: 7 }, /`introspection\.clientSecret` must be a string, got a number$/],
     [{ ...good, clientSecret: '' }, /`introspection\.clientSecret`/],
     [{ ...good, clientId: undefined }, /`introspection\.clientId`/],
     [{ ...good, audience: 'https://a.example/#b' }, /`introspection\.audience` must be a URI without a fragment/],

@@ -174,12 +174,28 @@ t.test('a value that is no text or number is named by its kind', async t => {
 
 t.test('an option that does not exist is refused by its whole name, and all faults are told at once', async t => {
   t.throws(() => resolve({ colour: 'red' }), { code: 'FST_MCP_OPTION_INVALID', message: 'Invalid option: `colour` is not an option' })
-  t.throws(() => resolve({ streams: { keepalive: 1 } }), { message: 'Invalid option: `streams.keepalive` is not an option' })
+  t.throws(() => resolve({ streams: { keepalive: 1 } }), { message: 'Invalid option: `streams.keepalive` is not an option (did you mean `streams.keepAlive`?)' })
   t.throws(() => resolve({ sessions: { replay: { size: 1 } } }), { message: 'Invalid option: `sessions.replay.size` is not an option' })
   t.throws(() => resolve({ auth: { token: 'x' } }), { message: /`auth\.token` is not an option/ })
   t.throws(() => resolve({ a: 1, b: 2, name: '' }), { message: /`name`.*`a` is not an option/ })
   t.throws(() => resolve({ name: '', version: '' }), { message: /`name`.*; `version`/ })
   t.throws(() => resolve({ sessions: { idle: 'x', replay: { events: 'y' } } }), { message: /^Invalid option: `sessions\.replay\.events`.*"y"$/ }, 'of a value with two forms the deepest')
+})
+
+t.test('a refusal says what a value must be, and what a wrong name may have meant', async t => {
+  const told: [given: unknown, says: string][] = [
+    [{ auth: true }, '`auth` must be an object or false, got true'], [{ paths: '/x' }, '`paths` must be an object, got "/x"'],
+    [{ origins: '*' }, '`origins` must be an array, got "*"'], [{ paths: { sse: true } }, '`paths.sse` must be a string or false, got true'],
+    [{ paths: { sse: 'x' } }, '`paths.sse` must be a path that starts with / and has no parameters, got "x"'],
+    [{ cache: { scope: 'x' } }, '`cache.scope` must be "public" or "private", got "x"'], [{ ask: { keys: [] } }, '`ask.keys` must not be empty, got an array'],
+    [{ streams: { max: '5' } }, '`streams.max` must be a number, got "5"'], [{ streams: { max: 1.5 } }, '`streams.max` must be a whole number, got 1.5'],
+    [{ limits: { id: 257 } }, '`limits.id` must be at most 256, got 257'], [{ limits: { header: 511 } }, '`limits.header` must be at least 512, got 511'],
+    [{ name: '' }, '`name` must not be empty, got ""'], [{ websiteUrl: 'x' }, '`websiteUrl` must be a URL, got "x"'],
+    [{ path: '/x' }, '`path` is not an option (did you mean `paths`?)'], [{ token: 'x' }, '`token` is not an option (did you mean `auth.tokens`?)'],
+    [{ allowedOrigins: [] }, '`allowedOrigins` is not an option (did you mean `origins`?)'],
+    [{ timeout: 1 }, '`timeout` is not an option (did you mean `tools.timeout` or `drain.timeout` or `ask.timeout`?)'], [{ x: 1 }, '`x` is not an option']
+  ]
+  for (const [given, says] of told) t.throws(() => resolve(given), { message: `Invalid option: ${says}` }, says)
 })
 
 t.test('a secret is never quoted', async t => {
@@ -256,16 +272,17 @@ t.test('a tool that is registered wrong is refused with its name', async t => {
   t.throws(tool('a'), { code: 'FST_MCP_TOOL_DUPLICATE', message: 'Tool "a" is already registered' })
 
   const wrong: [definition: unknown, handler: unknown, says: RegExp][] = [
-    [null, () => {}, /^Tool "b": its definition must be an object$/], ['x', () => {}, /definition must be an object/], [undefined, () => {}, /definition must be an object/],
+    [null, () => {}, /^Tool "b": its definition must be an object, got null: `tool\(name, definition, handler\)`$/], [() => {}, undefined, /definition must be an object, got a function/], [undefined, () => {}, /definition must be an object/],
     [{}, undefined, /handler must be a function, got undefined/], [{}, 'x', /handler must be a function, got string/], [{ collect: 'no' }, () => {}, /`collect` must be a boolean, got no/],
     [{ collect: null }, () => {}, /`collect` must be a boolean, got null/],
     ...[0, -1, 1.5, NaN, '5', null, MAX_TIMER + 1].map((timeout): [unknown, unknown, RegExp] =>
       [{ timeout }, () => {}, new RegExp(`\`timeout\` must be a whole number of milliseconds from 1 to ${MAX_TIMER}, got ${timeout}`)]),
     [{ inputSchema: {} }, () => {}, /`inputSchema` is not part of a definition; use `input`$/], [{ descripton: 'x' }, () => {}, /`descripton` is not part of a definition$/],
-    [{ description: 5 }, () => {}, /^Tool "b": `description`: .*expected string/], [{ title: null }, () => {}, /`title`: /], [{ _meta: 'x' }, () => {}, /`_meta`: /],
-    [{ annotations: { readonly: true } }, () => {}, /`annotations.readonly` is not part/], [{ annotations: { readOnlyHint: 'yes' } }, () => {}, /`annotations.readOnlyHint`: /],
-    [{ icons: [{}] }, () => {}, /`icons.0.src`: /],
-    [{ rateLimit: 5 }, () => {}, /`rateLimit.max` must be a whole number from 1 on, got undefined/], [{ rateLimit: null }, () => {}, /got undefined/],
+    [{ description: 5 }, () => {}, /^Tool "b": `description` must be a string, got 5$/], [{ title: null }, () => {}, /`title` must be a string, got null/], [{ _meta: 'x' }, () => {}, /`_meta` must be an object, got "x"/],
+    [{ annotations: { readonly: true } }, () => {}, /`annotations.readonly` is not part/], [{ annotations: { readOnlyHint: 'yes' } }, () => {}, /`annotations.readOnlyHint` must be true or false, got "yes"/],
+    [{ icons: [{}] }, () => {}, /`icons.0.src` must be a string, got undefined/],
+    [{ rateLimit: 5 }, () => {}, /`rateLimit` must be an object of `max` and `timeWindow`, got 5/], [{ rateLimit: null }, () => {}, /got null/],
+    [{ rateLimit: {} }, () => {}, /`rateLimit.max` must be a whole number from 1 on, got undefined/], [{ scopes: 'x' }, () => {}, /`scopes` must be an array of scopes .*, got "x"$/],
     [{ rateLimit: { max: 0, timeWindow: 1 } }, () => {}, /`rateLimit.max`.*got 0/], [{ rateLimit: { max: 1, timeWindow: '1 minute' } }, () => {}, /`rateLimit.timeWindow`.*got 1 minute/],
     [{ rateLimit: { max: 1, timeWindow: 0 } }, () => {}, /`rateLimit.timeWindow`.*got 0/], [{ rateLimit: { max: 1, timeWindow: MAX_TIMER + 1 } }, () => {}, /`rateLimit.timeWindow`/],
     [{ rateLimit: { max: 1, timeWindow: 1, ban: 1 } }, () => {}, /`rateLimit.ban` is not part of a definition/]

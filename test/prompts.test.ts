@@ -241,7 +241,7 @@ t.test('wrong prompts are refused at registration with what is wrong', async t =
   const wrong: [name: unknown, definition: unknown, get: unknown, code: string, message: RegExp][] = [
     [undefined, {}, undefined, 'FST_MCP_PROMPT_NAME_INVALID', /^Prompt name undefined does not match/],
     ['a b', {}, undefined, 'FST_MCP_PROMPT_NAME_INVALID', /^Prompt name "a b" does not match/],
-    ['a', undefined, undefined, 'FST_MCP_PROMPT_INVALID', /^Prompt "a": its definition must be an object$/],
+    ['a', undefined, undefined, 'FST_MCP_PROMPT_INVALID', /^Prompt "a": its definition must be an object, got undefined/],
     ['a', null, undefined, 'FST_MCP_PROMPT_INVALID', /its definition must be an object/],
     ['a', {}, {}, 'FST_MCP_PROMPT_INVALID', /its handler must be a function, got object/],
     ['a', { arguments: [] }, undefined, 'FST_MCP_PROMPT_INVALID', /`arguments` is not part of a definition; use `input`/],

@@ -346,7 +346,7 @@ t.test('keys are ordered by their characters, and the same list is not sorted tw
 t.test('wrong tools are refused at registration with what is wrong', async t => {
   const { app } = await offer(t, '2025-11-25')
   const wrong: [definition: unknown, message: RegExp][] = [
-    [undefined, /^Tool "a": its definition must be an object$/],
+    [undefined, /^Tool "a": its definition must be an object, got undefined/],
     [{ inputSchema: {} }, /`inputSchema` is not part of a definition; use `input`/],
     [{ visible: 'alice' }, /`visible`: must be a function/],
     [{ timeout: -1 }, /`timeout` must be/],

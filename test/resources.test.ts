@@ -417,7 +417,7 @@ t.test('wrong definitions are refused at registration with what is wrong', async
   const add = (uri: any, definition: any, read: any = () => ''): void => { app.mcp.resource(uri, definition, read) }
   const wrong: [uri: unknown, definition: unknown, read: unknown, code: string, message: RegExp][] = [
     [5, {}, undefined, 'FST_MCP_RESOURCE_INVALID', /^Resource "5": its URI must be a string$/],
-    ['a:b', undefined, undefined, 'FST_MCP_RESOURCE_INVALID', /^Resource "a:b": its definition must be an object$/],
+    ['a:b', undefined, undefined, 'FST_MCP_RESOURCE_INVALID', /^Resource "a:b": its definition must be an object, got undefined/],
     ['a:b', null, undefined, 'FST_MCP_RESOURCE_INVALID', /its definition must be an object/],
     ['a:b', {}, 'text', 'FST_MCP_RESOURCE_INVALID', /its reader must be a function, got string/],
     ['a:b', { uri: 'a:c' }, undefined, 'FST_MCP_RESOURCE_INVALID', /`uri` is not part of a definition; it is the first argument/],

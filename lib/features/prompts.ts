@@ -2,6 +2,7 @@ import { errorCodes } from '../errors.ts'
 import type { Awaitable } from '../store/store.ts'
 import type { Task } from '../tools/context.ts'
 import { type GetPromptResult, type PromptOptions, runPrompt } from '../tools/prompting.ts'
+import { quote } from '../wording.ts'
 import { complete, type CompletionRequest } from './completion.ts'
 import { buildPrompt, type Prompt, type PromptDefinition } from './prompt.ts'
 import { type Handle, Registry, type RegistryOptions } from './registry.ts'
@@ -25,7 +26,7 @@ export class Prompts {
 
   add (name: string, definition: PromptDefinition, handler: PromptOptions['handler']): PromptHandle {
     if (!isName(name)) throw new errorCodes.FST_MCP_PROMPT_NAME_INVALID(JSON.stringify(name) ?? 'undefined')
-    if (typeof definition !== 'object' || definition === null) throw new errorCodes.FST_MCP_PROMPT_INVALID(name, 'its definition must be an object')
+    if (typeof definition !== 'object' || definition === null) throw new errorCodes.FST_MCP_PROMPT_INVALID(name, `its definition must be an object, got ${quote(definition, false)}`)
     const handle = this.registry.register(name, definition, handler, (changed, run) => buildPrompt(name, changed, run, this.#limits))
     return Object.assign(handle, { name })
   }

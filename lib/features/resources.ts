@@ -4,6 +4,7 @@ import type { Awaitable } from '../store/store.ts'
 import { runCallback } from '../tools/callback.ts'
 import type { Task } from '../tools/context.ts'
 import { type ReadResourceResult, runRead, tellFailure, unknownResource } from '../tools/read.ts'
+import { quote } from '../wording.ts'
 import { complete, type CompletionRequest } from './completion.ts'
 import { byKey, type Handle, type Listing, type Offer, Registry, type RegistryOptions, type Viewer } from './registry.ts'
 import { buildResource, buildTemplate, type Found, listingOf, type Resource, type ResourceDefinition, type Template, type TemplateDefinition } from './resource.ts'
@@ -73,7 +74,7 @@ export class Resources {
 
   add (uri: string, definition: ResourceDefinition & TemplateDefinition, read: unknown): ResourceHandle | TemplateHandle {
     if (typeof uri !== 'string') throw new errorCodes.FST_MCP_RESOURCE_INVALID(String(uri), 'its URI must be a string')
-    if (typeof definition !== 'object' || definition === null) throw new errorCodes.FST_MCP_RESOURCE_INVALID(uri, 'its definition must be an object')
+    if (typeof definition !== 'object' || definition === null) throw new errorCodes.FST_MCP_RESOURCE_INVALID(uri, `its definition must be an object, got ${quote(definition, false)}`)
     return uri.includes('{') ? this.#addTemplate(uri, definition, read) : this.#addResource(uri, definition, read)
   }
 

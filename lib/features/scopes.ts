@@ -15,7 +15,7 @@ const SCOPE = /^[\x21\x23-\x5B\x5D-\x7E]+$/
 // A client asks for it of its own accord (2026-07-28, basic/authorization, "Refresh Tokens").
 const NEVER_NEEDED = 'offline_access'
 
-export const SCOPES_RULE = `must be scopes of RFC 6749, none of them ${NEVER_NEEDED}`
+export const SCOPES_RULE = `must be an array of scopes (RFC 6749), none of them ${NEVER_NEEDED}`
 
 /** Whether something may need these scopes. */
 export function areScopes (value: unknown): value is readonly string[] {

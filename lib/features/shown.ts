@@ -1,6 +1,7 @@
 import type { AnnotationsSchema, IconsSchema } from '@modelcontextprotocol/core'
 import { z } from 'zod'
 import { copyJson } from '../tools/json-copy.ts'
+import { must, quote, valueAt } from '../wording.ts'
 import type { Visible } from './registry.ts'
 import { areScopes, SCOPES_RULE } from './scopes.ts'
 
@@ -48,10 +49,10 @@ export function readShown<Fields extends object> (
 ): { visible: Visible | undefined, scopes: readonly string[], shown: Fields } {
   const read = <T>(parsed: z.ZodSafeParseResult<T>): T => {
     if (parsed.success) return parsed.data
-    throw refuse(parsed.error.issues.map(issue => describe(issue, hints)).join('; '))
+    throw refuse(parsed.error.issues.map(issue => describe(issue, given, hints)).join('; '))
   }
-  const { visible, scopes = [], enabled: _, ...rest } = read(controlsSchema.safeParse(given))
-  const shown = read(schema.safeParse(rest))
+  const { visible, scopes = [], enabled: _, ...rest } = read(controlsSchema.safeParse(given, { error: must }))
+  const shown = read(schema.safeParse(rest, { error: must }))
   try {
     // One entry that JSON cannot say would break the list for everybody.
     copyJson(shown)
@@ -61,8 +62,8 @@ export function readShown<Fields extends object> (
   return { visible, scopes: Object.freeze([...scopes]), shown }
 }
 
-function describe (issue: z.core.$ZodIssue, hints: ReadonlyMap<string, string>): string {
-  if (issue.code !== 'unrecognized_keys') return `\`${issue.path.join('.')}\`: ${issue.message}`
+function describe (issue: z.core.$ZodIssue, given: object, hints: ReadonlyMap<string, string>): string {
+  if (issue.code !== 'unrecognized_keys') return `\`${issue.path.join('.')}\` ${issue.message}, got ${quote(valueAt(given, issue.path), false)}`
   return issue.keys.map(key => {
     const hint = hints.get(key)
     return `\`${[...issue.path, key].join('.')}\` is not part of a definition${hint === undefined ? '' : `; ${hint}`}`

@@ -5,6 +5,7 @@ import type { CallToolResult, Chunk, ContentBlock } from '../tools/chunk.ts'
 import type { ToolContext } from '../tools/context.ts'
 import type { RunOptions } from '../tools/outcome.ts'
 import { type CompiledSchema, compileSchema, type InferInput, type InferOutput, type JsonSchema, type Schema } from '../tools/schema.ts'
+import { quote } from '../wording.ts'
 import { type MirroredParam, mirroredParams } from './mirrors.ts'
 import type { Offer } from './registry.ts'
 import { checkTimeout, readShown, type Shown, shownFields } from './shown.ts'
@@ -119,7 +120,8 @@ export function buildTool (name: string, definition: ToolDefinition, handler: Ru
 const MAX_WINDOW = 2_147_483_647
 
 function checkRateLimit (given: RateLimit, refuse: (reason: string) => Error): void {
-  const { max, timeWindow, ...rest }: Partial<RateLimit> = Object(given)
+  if (typeof given !== 'object' || given === null) throw refuse(`\`rateLimit\` must be an object of \`max\` and \`timeWindow\`, got ${quote(given, false)}`)
+  const { max, timeWindow, ...rest }: Partial<RateLimit> = given
   if (!Number.isInteger(max) || Number(max) < 1) throw refuse(`\`rateLimit.max\` must be a whole number from 1 on, got ${String(max)}`)
   if (!Number.isInteger(timeWindow) || Number(timeWindow) < 1 || Number(timeWindow) > MAX_WINDOW) {
     throw refuse(`\`rateLimit.timeWindow\` must be a whole number of milliseconds from 1 to ${MAX_WINDOW}, got ${String(timeWindow)}`)

@@ -2,6 +2,7 @@ import { errorCodes } from '../errors.ts'
 import type { CallToolResult } from '../tools/chunk.ts'
 import type { Task } from '../tools/context.ts'
 import { type RunOptions, runTool } from '../tools/outcome.ts'
+import { quote } from '../wording.ts'
 import { buildTool, type HandlerLimits, type Tool, type ToolDefinition } from './tool.ts'
 import { type Handle, Registry, type RegistryOptions } from './registry.ts'
 
@@ -30,7 +31,7 @@ export class Tools {
 
   add (name: string, definition: ToolDefinition, handler: RunOptions['handler']): ToolHandle {
     if (!isName(name)) throw new errorCodes.FST_MCP_TOOL_NAME_INVALID(JSON.stringify(name) ?? 'undefined')
-    if (typeof definition !== 'object' || definition === null) throw new errorCodes.FST_MCP_TOOL_INVALID(name, 'its definition must be an object')
+    if (typeof definition !== 'object' || definition === null) throw new errorCodes.FST_MCP_TOOL_INVALID(name, `its definition must be an object, got ${quote(definition, false)}: \`tool(name, definition, handler)\``)
     const handle = this.registry.register(name, definition, handler, (changed, run) => {
       const tool = buildTool(name, changed, run, this.#limits)
       this.#isLimited ||= tool.rateLimit !== undefined

@@ -67,7 +67,7 @@ export async function createRates (scope: FastifyInstance, { rateLimit: given, h
       throw atLimit(limit, new errorCodes.FST_MCP_RATE_LIMITED(what, seconds))
     }
   }
-  const callOf = callBuckets(tools, bucket)
+  const callOf = callBuckets(tools, hasPrincipals ? 'principal' : 'address', bucket)
   if (given === false) return { admit: (_reply, authenticate) => authenticate(), call: callOf }
 
   const { max, timeWindow, maxPerAddress } = given
@@ -88,12 +88,12 @@ export async function createRates (scope: FastifyInstance, { rateLimit: given, h
 }
 
 /** A bucket for each limit that a tool names, made when the tool is first called. */
-function callBuckets (tools: Tools, bucket: MakeBucket): Rates['call'] {
+function callBuckets (tools: Tools, whose: string, bucket: MakeBucket): Rates['call'] {
   const buckets = new WeakMap<RateLimit, Bucket>()
   const bucketOf = (name: string, limit: RateLimit): Bucket => {
     let found = buckets.get(limit)
     if (found === undefined) {
-      found = bucket(`tool "${name}"`, 'tool.rateLimit', limit, request => ownerOfRequest(request) ?? addressOf(request))
+      found = bucket(`${whose} for tool "${name}"`, 'tool.rateLimit', limit, request => ownerOfRequest(request) ?? addressOf(request))
       buckets.set(limit, found)
     }
     return found

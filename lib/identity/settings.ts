@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { errorCodes } from '../errors.ts'
 import type { ClaimsReader } from './claims.ts'
+import { meant, must, namesIn, quote, valueAt } from '../wording.ts'
 import { isTrusted } from './remote.ts'
 
 const MAX_TIMER = 2_147_483_647
@@ -21,19 +22,22 @@ const SECRETS = new Set<unknown>(['key', 'jwks', 'clientId', 'clientSecret', 'to
 
 /** Fills in the defaults of a copy. Throws FST_MCP_OPTION_INVALID, which quotes the name, and the value where it is no secret. */
 export function settle<S extends z.ZodType> (name: string, schema: S, given: unknown): z.output<S> {
-  const parsed = schema.safeParse(given)
+  const parsed = schema.safeParse(given, { error: must })
   if (parsed.success) return parsed.data
-  throw invalid(parsed.error.issues.map(issue => describe(name, issue, given)).join('; '))
+  throw invalid(parsed.error.issues.map(issue => describe(name, issue, { given, names: namesIn(schema) })).join('; '))
 }
 
 export function invalid (what: string): Error {
   return new errorCodes.FST_MCP_OPTION_INVALID(what)
 }
 
-function describe (name: string, issue: z.core.$ZodIssue, given: unknown): string {
-  if (issue.code === 'unrecognized_keys') return `\`${[name, ...issue.path, issue.keys[0]].join('.')}\` is not an option`
-  const value = issue.path.reduce<unknown>((object, key) => Reflect.get(Object(object), key), given)
+function describe (name: string, issue: z.core.$ZodIssue, { given, names }: { given: unknown, names: readonly string[] }): string {
+  if (issue.code === 'unrecognized_keys') {
+    const wrong = [name, ...issue.path, issue.keys[0]].join('.')
+    return `\`${wrong}\` is not an option${meant(wrong, names.map(known => `${name}.${known}`))}`
+  }
+  const value = valueAt(given, issue.path)
   // A URL may carry a password.
-  const isShown = !SECRETS.has(issue.path[0]) && ['string', 'number', 'undefined'].includes(typeof value) && !String(value).includes('@')
-  return `\`${[name, ...issue.path].join('.')}\` ${issue.message}${isShown ? `, got ${JSON.stringify(value)}` : ''}`
+  const isSecret = SECRETS.has(issue.path[0]) || (typeof value === 'string' && value.includes('@'))
+  return `\`${[name, ...issue.path].join('.')}\` ${issue.message}, got ${quote(value, isSecret)}`
 }

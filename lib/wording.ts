@@ -1,0 +1,81 @@
+import { z } from 'zod'
+
+const TYPES = new Map<string, string>([
+  ['object', 'an object'], ['array', 'an array'], ['string', 'a string'], ['number', 'a number'], ['int', 'a whole number'], ['boolean', 'true or false'], ['record', 'an object']
+])
+const PARTS = new Map<string, string>([['string', 'characters'], ['array', 'entries']])
+
+/** How much of something: characters of a string, entries of an array, or a number itself. */
+function amount (origin: string, bound: string, limit: unknown): string {
+  const parts = PARTS.get(origin)
+  if (parts !== undefined && limit === 1) return 'must not be empty'
+  return parts === undefined ? `must be ${bound} ${String(limit)}` : `must have ${bound} ${String(limit)} ${parts}`
+}
+
+/** Says what a value must be, where its schema has no words of its own: the error map for what whoever starts a server got wrong. */
+export const must: z.core.$ZodErrorMap = issue => {
+  switch (issue.code) {
+    case 'invalid_type': return `must be ${TYPES.get(issue.expected) ?? issue.expected}`
+    case 'invalid_value': return `must be ${issue.values.map(value => JSON.stringify(value)).join(' or ')}`
+    case 'too_small': return amount(issue.origin, 'at least', issue.minimum)
+    case 'too_big': return amount(issue.origin, 'at most', issue.maximum)
+    default: return undefined
+  }
+}
+
+// What only says that a value is of another form.
+const OTHER_FORM = new Set<string | undefined>(['invalid_type', 'invalid_value'])
+const MUST_BE = 'must be '
+
+/** Of a value that may have several forms: what is wrong with the form that it came closest to, or what forms there are. */
+export function closest ({ errors, path }: z.core.$ZodIssueInvalidUnion): z.core.$ZodIssue {
+  const found = errors.flat().map(inner => ({ ...inner, path: [...path, ...inner.path] }))
+  const rank = (issue: z.core.$ZodIssue): number => issue.path.length * 2 + (OTHER_FORM.has(issue.code) ? 0 : 1)
+  const best = found.reduce((a, b) => rank(b) > rank(a) ? b : a)
+  const equal = found.filter(issue => rank(issue) === rank(best))
+  if (!OTHER_FORM.has(best.code)) return best
+  return { ...best, message: MUST_BE + equal.map(({ message }) => message.replace(MUST_BE, '')).join(' or ') }
+}
+
+/** Every name in a schema of options, with dots. */
+export function namesIn (schema: z.core.$ZodType, prefix = ''): string[] {
+  if (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault) return namesIn(schema.unwrap(), prefix)
+  if (schema instanceof z.ZodUnion) return schema.options.flatMap(form => namesIn(form, prefix))
+  if (!(schema instanceof z.ZodObject)) return []
+  return Object.entries(schema.shape).flatMap(([key, inner]) => [prefix + key, ...namesIn(inner, `${prefix}${key}.`)])
+}
+
+// Shorter ones are part of anything.
+const SHORTEST = 4
+const MANY = 3
+
+/** 0 for the same letters, more the less alike two names are. */
+function unlikeness (a: string, b: string): number {
+  const [short, long] = a.length < b.length ? [a, b] : [b, a]
+  if (short === long) return 0
+  if (`${short}s` === long) return 1
+  return short.length >= SHORTEST && long.includes(short) ? 2 : Infinity
+}
+
+/** What somebody may have meant by a name that is none, as the end of a sentence: ` (did you mean …?)`. */
+export function meant (wrong: string, names: readonly string[]): string {
+  const letters = (name: string): string => name.slice(name.lastIndexOf('.') + 1).toLowerCase()
+  const ranked = names.map(name => ({ name, rank: unlikeness(letters(wrong), letters(name)) })).filter(({ rank }) => rank < Infinity)
+  const best = ranked.filter(({ rank }) => ranked.every(other => other.rank >= rank)).slice(0, MANY)
+  return best.length === 0 ? '' : ` (did you mean ${best.map(({ name }) => `\`${name}\``).join(' or ')}?)`
+}
+
+/** What stands at the path of an issue. */
+export function valueAt (given: unknown, path: readonly PropertyKey[]): unknown {
+  return path.reduce<unknown>((object, key) => Reflect.get(Object(object), key), given)
+}
+
+/** Objects are named by their kind alone: a token or a client with its password may be inside. */
+export function quote (value: unknown, isSecret: boolean): string {
+  if (isSecret && value !== '' && typeof value === 'string') return 'a secret'
+  if (isSecret && typeof value === 'number') return 'a number'
+  if (typeof value === 'string') return JSON.stringify(value)
+  if (typeof value === 'function') return 'a function'
+  if (typeof value !== 'object' || value === null) return String(value)
+  return Array.isArray(value) ? 'an array' : 'an object'
+}
