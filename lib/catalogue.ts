@@ -90,7 +90,7 @@ export const catalogue = {
   FST_MCP_STREAMS_FULL: ['The server holds as many streams as it may', 503, TRANSPORT],
   FST_MCP_CALLS_FULL: ['As many calls are in progress as may be', 503, TRANSPORT],
   FST_MCP_SUBSCRIPTIONS_FULL: ['As many subscriptions are open as may be: %s', 429, TRANSPORT],
-  FST_MCP_RATE_LIMITED: ['Too many requests of one %s: come back in %s s', 429, TRANSPORT],
+  FST_MCP_RATE_LIMITED: ['Too many requests for one %s: come back in %s s', 429, TRANSPORT],
   FST_MCP_QUOTA_EXCEEDED: ['One principal may hold %s %s at once, and this one does', 429, TRANSPORT],
   FST_MCP_NODE_GONE: ['The node that worked on the call is gone: call again', 200, TRANSPORT],
   FST_MCP_REPLAY_GAP: ['Events were lost beyond the replay budget: call again', 200, TRANSPORT],

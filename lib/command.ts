@@ -3,7 +3,7 @@ import { readFileSync, realpathSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { examine } from './doctor/examination.ts'
 import { exitCodeOf, writeJson, writeText } from './doctor/findings-report.ts'
-import { readOrder, USAGE } from './doctor/order.ts'
+import { type Order, readOrder, USAGE } from './doctor/order.ts'
 
 /** What a command line is run in. */
 export interface Terminal {
@@ -11,12 +11,14 @@ export interface Terminal {
   /** Aborts when the user interrupts. */
   readonly signal: AbortSignal
   readonly hasColours: boolean
+  /** Whether somebody waits in front of it. */
+  readonly isWatched: boolean
   out (text: string): void
   err (text: string): void
 }
 
 /** Runs a command line, without the program's own name. Gives the exit code: 0, 1, 2, 3 or 130. */
-export async function run (argv: readonly string[], { env, signal, hasColours, out, err }: Terminal): Promise<number> {
+export async function run (argv: readonly string[], { env, signal, hasColours, isWatched, out, err }: Terminal): Promise<number> {
   const order = readOrder(argv, env)
   if (order === 'help') {
     out(USAGE)
@@ -30,6 +32,7 @@ export async function run (argv: readonly string[], { env, signal, hasColours, o
     err(`${order.wrong}\ntry --help\n`)
     return 2
   }
+  if (isWatched) err(expectation(order))
   const charts = await examine(order, signal)
   if (signal.aborted) {
     err('interrupted\n')
@@ -37,6 +40,12 @@ export async function run (argv: readonly string[], { env, signal, hasColours, o
   }
   out(order.isJson ? writeJson(charts, order) : writeText(charts, order, hasColours))
   return exitCodeOf(charts, order.isStrict)
+}
+
+/** How long it takes, as far as that is known: the URL may hold a secret, its host does not. */
+function expectation ({ url, idle, only }: Order): string {
+  const holds = idle > 0 && (only.length === 0 || only.includes('idle'))
+  return `examining ${url.host}${holds ? `, whose streams are held open for ${idle} s: see --idle` : ''}\n`
 }
 
 /** Of the package: its file is beside the folder of this one, in the source as in what is published. */
@@ -53,6 +62,7 @@ async function main (): Promise<void> {
     env: process.env,
     signal: interrupt.signal,
     hasColours: [process.stdout.isTTY, process.env.NO_COLOR === undefined].every(Boolean),
+    isWatched: process.stderr.isTTY,
     out: text => { process.stdout.write(text) },
     err: text => { process.stderr.write(text) }
   })

@@ -8,8 +8,8 @@ const PARTS = new Map<string, string>([['string', 'characters'], ['array', 'entr
 /** How much of something: characters of a string, entries of an array, or a number itself. */
 function amount (origin: string, bound: string, limit: unknown): string {
   const parts = PARTS.get(origin)
-  if (parts !== undefined && limit === 1) return 'must not be empty'
-  return parts === undefined ? `must be ${bound} ${String(limit)}` : `must have ${bound} ${String(limit)} ${parts}`
+  if (parts === undefined) return `must be ${bound} ${String(limit)}`
+  return bound === 'at least' && limit === 1 ? 'must not be empty' : `must have ${bound} ${String(limit)} ${parts}`
 }
 
 /** Says what a value must be, where its schema has no words of its own: the error map for what whoever starts a server got wrong. */

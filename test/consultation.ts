@@ -24,10 +24,12 @@ interface Probe {
   readonly findings: { id: string, verdict: string, said: string, do: string }[]
 }
 
-export async function consult (argv: string[], { env = {}, signal = new AbortController().signal, hasColours = false } = {}): Promise<Consultation> {
+export async function consult (
+  argv: string[], { env = {}, signal = new AbortController().signal, hasColours = false, isWatched = false } = {}
+): Promise<Consultation> {
   let out = ''
   let err = ''
-  const code = await run(argv, { env, signal, hasColours, out: text => { out += text }, err: text => { err += text } })
+  const code = await run(argv, { env, signal, hasColours, isWatched, out: text => { out += text }, err: text => { err += text } })
   return { code, out, err }
 }
 

@@ -42,6 +42,17 @@ t.test('people get aligned lines, on a terminal in colours', async t => {
   t.notMatch(coloured.out, 'secret')
 })
 
+t.test('who watches is told how long streams are held open, and no secret of the URL', async t => {
+  const { url } = await startPatient(t)
+  const { host } = new URL(url)
+  const said = async (...args: string[]) => (await consult(['doctor', `${url}/mcp?key=secret`, ...args], { isWatched: true })).err
+  t.equal(await said('--idle', '0.1'), `examining ${host}, whose streams are held open for 0.1 s: see --idle\n`)
+  t.equal(await said('--idle', '0.1', '--only', 'idle'), `examining ${host}, whose streams are held open for 0.1 s: see --idle\n`)
+  t.equal(await said('--only', '2026-07-28'), `examining ${host}\n`)
+  t.equal(await said('--idle', '0'), `examining ${host}\n`)
+  t.equal((await consult(['doctor', `${url}/mcp`, '--idle', '0'])).err, '', 'who does not watch is told nothing')
+})
+
 t.test('a wrong path is told, and where the stream beside it is', async t => {
   const { url } = await startPatient(t)
   t.match(await examine(`${url}/nothing`), { code: 1, found: { reach: ['not-mcp'] } })

@@ -156,7 +156,7 @@ for (const era of ERAS) {
     const bad = await client.request('tools/call', { name: 'tool', arguments: { a: 5 } })
     t.ok(revisionOf(era) >= '2025-11-25' ? bad.result.isError : bad.error)
     t.strictSame(told.slice(0, 5), [
-      ['fails', 'told'], ['breaks', 'a secret'], ['hangs', 'The tool ran longer than 50 ms'], ['a://broken', 'a secret'], ['none', 'Prompt "none" is not known']
+      ['fails', 'told'], ['breaks', 'a secret'], ['hangs', 'The tool ran longer than 50 ms'], ['a://broken', 'a secret'], ['none', 'Prompt "none" is not known: see `prompts/list`']
     ])
     t.match(told[5], ['tool', /^Invalid arguments for tool "tool"/])
     t.equal(logs.filter(({ msg }) => msg.startsWith('onError failed')).length, 12)

@@ -209,7 +209,7 @@ t.test('a path, a prefix and a registry of your own', async t => {
 for (const [given, reason] of [
   [{ path: 'metrics' }, /`metrics.path`/],
   [{ path: false }, /needs a `registry`/],
-  [{ token: 'two words' }, /`metrics.token` must be a token without spaces$/],
+  [{ token: 'two words' }, /`metrics.token` must be a token without spaces, got a secret$/],
   [{ addresses: ['nowhere'] }, /`metrics.addresses` must hold addresses and subnets such as 10.0.0.0\/8, got "nowhere"/],
   [{ addresses: ['10.0.0.0/99'] }, /got "10.0.0.0\/99"/],
   [{ addresses: [] }, /`metrics.addresses`/],

@@ -4,6 +4,7 @@ import t from 'tap'
 import { z } from 'zod'
 import { toRpcError, toStatus } from '../lib/errors.ts'
 import { optionsSchema, resolveOptions } from '../lib/options.ts'
+import { must } from '../lib/wording.ts'
 import { Client, createApp } from './client.ts'
 
 const MAX_TIMER = 2_147_483_647
@@ -196,6 +197,14 @@ t.test('a refusal says what a value must be, and what a wrong name may have mean
     [{ timeout: 1 }, '`timeout` is not an option (did you mean `tools.timeout` or `drain.timeout` or `ask.timeout`?)'], [{ x: 1 }, '`x` is not an option']
   ]
   for (const [given, says] of told) t.throws(() => resolve(given), { message: `Invalid option: ${says}` }, says)
+})
+
+t.test('whatever a schema asks for has its words', async t => {
+  const told: [schema: z.ZodType, given: unknown, says: string | RegExp][] = [
+    [z.string().min(2), 'a', 'must have at least 2 characters'], [z.array(z.string()).max(1), ['a', 'b'], 'must have at most 1 entries'],
+    [z.map(z.string(), z.string()), {}, 'must be map'], [z.number().multipleOf(2), 3, /multiple/]
+  ]
+  for (const [schema, given, says] of told) t.match(schema.safeParse(given, { error: must }).error?.issues[0]?.message, says)
 })
 
 t.test('a secret is never quoted', async t => {

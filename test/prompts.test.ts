@@ -246,7 +246,7 @@ t.test('wrong prompts are refused at registration with what is wrong', async t =
     ['a', {}, {}, 'FST_MCP_PROMPT_INVALID', /its handler must be a function, got object/],
     ['a', { arguments: [] }, undefined, 'FST_MCP_PROMPT_INVALID', /`arguments` is not part of a definition; use `input`/],
     ['a', { argsSchema: {} }, undefined, 'FST_MCP_PROMPT_INVALID', /`argsSchema` is not part of a definition; use `input`/],
-    ['a', { title: 5 }, undefined, 'FST_MCP_PROMPT_INVALID', /`title`: /],
+    ['a', { title: 5 }, undefined, 'FST_MCP_PROMPT_INVALID', /`title` must be a string, got 5$/],
     ['a', { timeout: 1.5 }, undefined, 'FST_MCP_PROMPT_INVALID', /`timeout` must be/],
     ['a', { input: z.string() }, undefined, 'FST_MCP_SCHEMA_INVALID', /its root must have type "object"/],
     ['a', { input: 5 }, undefined, 'FST_MCP_SCHEMA_INVALID', /it is number/],

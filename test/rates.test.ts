@@ -20,7 +20,7 @@ const MINUTE = 60_000
 function limited (t: Test, reply: Reply, what: string, max: number, id?: unknown): void {
   const { status, headers, messages: [message] } = reply
   t.match({ status, message }, { status: 429, message: { id, error: { data: { code: 'FST_MCP_RATE_LIMITED' } } } }, what)
-  t.match(message?.error?.message, new RegExp(`^Too many requests of one ${what}: come back in \\d+ s$`))
+  t.match(message?.error?.message, new RegExp(`^Too many requests for one ${what}: come back in \\d+ s$`))
   t.match(headers, { 'ratelimit-limit': `${max}`, 'ratelimit-remaining': '0' })
   t.ok(Number(headers['retry-after']) >= 1 && Number(headers['retry-after']) <= 60, 'it says when to come back')
   t.ok(Number(headers['ratelimit-reset']) >= 0)
@@ -107,9 +107,9 @@ t.test('a tool has a limit of its own in every era, checked before it runs and t
   const sse = await SseClient.connect(url, as('ada'))
   t.match(await client.post(callOf(1, 'dear')), { status: 200, headers: { 'ratelimit-limit': '2', 'ratelimit-remaining': '1' } })
   t.equal((await alone.post(callOf(2, 'dear'))).status, 200)
-  limited(t, await client.post(callOf('c', 'dear')), 'principal for tool "dear"', 2, 'c')
-  limited(t, await alone.post(callOf('a', 'dear')), 'principal for tool "dear"', 2, 'a')
-  limited(t, await sse.post(callOf('s', 'dear')), 'principal for tool "dear"', 2, 's')
+  limited(t, await client.post(callOf('c', 'dear')), 'principal with tool "dear"', 2, 'c')
+  limited(t, await alone.post(callOf('a', 'dear')), 'principal with tool "dear"', 2, 'a')
+  limited(t, await sse.post(callOf('s', 'dear')), 'principal with tool "dear"', 2, 's')
   t.equal((await older.post([callOf('x', 'cheap'), callOf('y', 'dear')])).status, 429, 'a batch is refused as a whole')
   t.equal(ran, 2)
   t.match(await client.call('cheap'), { result: {} })

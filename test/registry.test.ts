@@ -348,10 +348,10 @@ t.test('wrong tools are refused at registration with what is wrong', async t => 
   const wrong: [definition: unknown, message: RegExp][] = [
     [undefined, /^Tool "a": its definition must be an object, got undefined/],
     [{ inputSchema: {} }, /`inputSchema` is not part of a definition; use `input`/],
-    [{ visible: 'alice' }, /`visible`: must be a function/],
+    [{ visible: 'alice' }, /`visible` must be a function, got "alice"$/],
     [{ timeout: -1 }, /`timeout` must be/],
     [{ collect: 'no' }, /`collect` must be a boolean, got no/],
-    [{ icons: [{}] }, /`icons.0.src`: /],
+    [{ icons: [{}] }, /`icons.0.src` must be a string, got undefined$/],
     [{ annotations: { readOnly: true } }, /`annotations.readOnly` is not part of a definition/]
   ]
   for (const [definition, message] of wrong) {

@@ -364,6 +364,6 @@ t.test('scopes that a challenge could not name are refused with the definition',
   const app = await createApp(t, { auth: { tokens } })
   for (const scopes of ['docs', [''], ['a b'], ['a"'], ['a\\'], ['a\r\n'], ['é'], [7], ['offline_access'], {}, null]) {
     const register = (): unknown => app.mcp.tool('wrong', { scopes: scopes as string[] }, () => '')
-    t.throws(register, { code: 'FST_MCP_TOOL_INVALID', message: /`scopes`: must be scopes of RFC 6749/ }, JSON.stringify(scopes))
+    t.throws(register, { code: 'FST_MCP_TOOL_INVALID', message: /`scopes` must be an array of scopes \(RFC 6749\)/ }, JSON.stringify(scopes))
   }
 })

@@ -93,7 +93,7 @@ function callBuckets (tools: Tools, whose: string, bucket: MakeBucket): Rates['c
   const bucketOf = (name: string, limit: RateLimit): Bucket => {
     let found = buckets.get(limit)
     if (found === undefined) {
-      found = bucket(`${whose} for tool "${name}"`, 'tool.rateLimit', limit, request => ownerOfRequest(request) ?? addressOf(request))
+      found = bucket(`${whose} with tool "${name}"`, 'tool.rateLimit', limit, request => ownerOfRequest(request) ?? addressOf(request))
       buckets.set(limit, found)
     }
     return found
