@@ -32,9 +32,9 @@ export function closest ({ errors, path }: z.core.$ZodIssueInvalidUnion): z.core
   const found = errors.flat().map(inner => ({ ...inner, path: [...path, ...inner.path] }))
   const rank = (issue: z.core.$ZodIssue): number => issue.path.length * 2 + (OTHER_FORM.has(issue.code) ? 0 : 1)
   const best = found.reduce((a, b) => rank(b) > rank(a) ? b : a)
-  const equal = found.filter(issue => rank(issue) === rank(best))
   if (!OTHER_FORM.has(best.code)) return best
-  return { ...best, message: MUST_BE + equal.map(({ message }) => message.replace(MUST_BE, '')).join(' or ') }
+  const here = found.filter(issue => rank(issue) === rank(best) && issue.path.join('.') === best.path.join('.'))
+  return { ...best, message: MUST_BE + here.map(({ message }) => message.replace(MUST_BE, '')).join(' or ') }
 }
 
 /** Every name in a schema of options, with dots. */
