@@ -4,7 +4,7 @@ import { errorCodes } from './errors.ts'
 import type { AuthOptions } from './http/auth.ts'
 import type { OriginRule } from './http/origins.ts'
 import type { Store } from './store/store.ts'
-import { closest, meant, must, namesIn, quote, valueAt } from './wording.ts'
+import { meant, must, namesIn, quote, told, valueAt } from './wording.ts'
 
 const MAX_TIMER = 2_147_483_647
 const ms = (minimum: number) => z.int().min(minimum).max(MAX_TIMER)
@@ -204,12 +204,11 @@ const FASTIFY_OPTIONS = new Set(['logLevel', 'logSerializers'])
 export function resolveOptions (given: McpOptions): ResolvedOptions {
   const own = Object.fromEntries(Object.entries(given).filter(([name]) => !FASTIFY_OPTIONS.has(name)))
   const parsed = optionsSchema.safeParse(own, { error: must })
-  if (!parsed.success) throw new errorCodes.FST_MCP_OPTION_INVALID(parsed.error.issues.map(issue => describe(issue, own)).join('; '))
+  if (!parsed.success) throw new errorCodes.FST_MCP_OPTION_INVALID(parsed.error.issues.flatMap(told).map(issue => describe(issue, own)).join('; '))
   return parsed.data
 }
 
 function describe (issue: z.core.$ZodIssue, given: unknown): string {
-  if (issue.code === 'invalid_union') return describe(closest(issue), given)
   const name = issue.path.join('.')
   if (issue.code === 'unrecognized_keys') {
     const wrong = [...issue.path, issue.keys[0]].join('.')

@@ -27,14 +27,15 @@ export const must: z.core.$ZodErrorMap = issue => {
 const OTHER_FORM = new Set<string | undefined>(['invalid_type', 'invalid_value'])
 const MUST_BE = 'must be '
 
-/** Of a value that may have several forms: what is wrong with the form that it came closest to, or what forms there are. */
-export function closest ({ errors, path }: z.core.$ZodIssueInvalidUnion): z.core.$ZodIssue {
-  const found = errors.flat().map(inner => ({ ...inner, path: [...path, ...inner.path] }))
-  const rank = (issue: z.core.$ZodIssue): number => issue.path.length * 2 + (OTHER_FORM.has(issue.code) ? 0 : 1)
-  const best = found.reduce((a, b) => rank(b) > rank(a) ? b : a)
-  if (!OTHER_FORM.has(best.code)) return best
-  const here = found.filter(issue => rank(issue) === rank(best) && issue.path.join('.') === best.path.join('.'))
-  return { ...best, message: MUST_BE + here.map(({ message }) => message.replace(MUST_BE, '')).join(' or ') }
+/** What is wrong with a value that may have several forms: all that is with the one that it has, or, if it has none, that it must have one of them. */
+export function told (issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
+  if (issue.code !== 'invalid_union') return [issue]
+  const { path } = issue
+  const forms = issue.errors.map(found => found.map(inner => ({ ...inner, path: [...path, ...inner.path] })))
+  const own = forms.find(found => found.some(inner => inner.path.length > path.length || !OTHER_FORM.has(inner.code)))
+  if (own !== undefined) return own.flatMap(told)
+  const message = MUST_BE + forms.flat().map(inner => inner.message.replace(MUST_BE, '')).join(' or ')
+  return [{ ...issue, message }]
 }
 
 /** Every name in a schema of options, with dots. */

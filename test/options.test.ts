@@ -180,13 +180,13 @@ t.test('an option that does not exist is refused by its whole name, and all faul
   t.throws(() => resolve({ auth: { token: 'x' } }), { message: /`auth\.token` is not an option/ })
   t.throws(() => resolve({ a: 1, b: 2, name: '' }), { message: /`name`.*`a` is not an option/ })
   t.throws(() => resolve({ name: '', version: '' }), { message: /`name`.*; `version`/ })
-  t.throws(() => resolve({ sessions: { idle: 'x', replay: { events: 'y' } } }), { message: /^Invalid option: `sessions\.replay\.events`.*"y"$/ }, 'of a value with two forms the deepest')
+  t.throws(() => resolve({ sessions: { idle: 'x', replay: { events: 'y' } } }), { message: /^Invalid option: `sessions\.idle`.*"x"; `sessions\.replay\.events`.*"y"$/ }, 'those of a value with two forms too')
 })
 
 t.test('a refusal says what a value must be, and what a wrong name may have meant', async t => {
   const told: [given: unknown, says: string][] = [
     [{ auth: true }, '`auth` must be an object or false, got true'], [{ paths: '/x' }, '`paths` must be an object, got "/x"'],
-    [{ auth: { tokens: 5, resource: 5 } }, '`auth.tokens` must be an array, got a number'],
+    [{ auth: { tokens: 5, resource: 5 } }, '`auth.tokens` must be an array, got a number; `auth.resource` must be a string, got 5'],
     [{ origins: '*' }, '`origins` must be an array, got "*"'], [{ paths: { sse: true } }, '`paths.sse` must be a string or false, got true'],
     [{ paths: { sse: 'x' } }, '`paths.sse` must be a path that starts with / and has no parameters, got "x"'],
     [{ cache: { scope: 'x' } }, '`cache.scope` must be "public" or "private", got "x"'], [{ ask: { keys: [] } }, '`ask.keys` must not be empty, got an array'],
