@@ -4,7 +4,7 @@ import { errorCodes } from './errors.ts'
 import type { AuthOptions } from './http/auth.ts'
 import type { OriginRule } from './http/origins.ts'
 import type { Store } from './store/store.ts'
-import { meant, must, namesIn, quote, told, valueAt } from './wording.ts'
+import { must, namesIn, quote, told, unknown, valueAt } from './wording.ts'
 
 const MAX_TIMER = 2_147_483_647
 const ms = (minimum: number) => z.int().min(minimum).max(MAX_TIMER)
@@ -200,20 +200,35 @@ const SHOWN_OF_AUTH = new Set<PropertyKey>(['resource', 'authorizationServers', 
 // Fastify reads these of every `register` itself.
 const FASTIFY_OPTIONS = new Set(['logLevel', 'logSerializers'])
 
-/** Fills in the defaults of a copy. Throws FST_MCP_OPTION_INVALID, which quotes name and value. */
+/** Fills in the defaults of a copy. Throws FST_MCP_OPTION_INVALID, which quotes name and value, and no secret. */
 export function resolveOptions (given: McpOptions): ResolvedOptions {
-  const own = Object.fromEntries(Object.entries(given).filter(([name]) => !FASTIFY_OPTIONS.has(name)))
-  const parsed = optionsSchema.safeParse(own, { error: must })
-  if (!parsed.success) throw new errorCodes.FST_MCP_OPTION_INVALID(parsed.error.issues.flatMap(told).map(issue => describe(issue, own)).join('; '))
-  return parsed.data
+  let wrong: string
+  try {
+    const copy = copyOf(given)
+    const parsed = optionsSchema.safeParse(copy, { error: must })
+    if (parsed.success) return parsed.data
+    wrong = parsed.error.issues.flatMap(told).map(issue => describe(issue, copy)).join('; ')
+  } catch (cause) {
+    throw new errorCodes.FST_MCP_OPTION_INVALID('one of them cannot be read', { cause })
+  }
+  throw new errorCodes.FST_MCP_OPTION_INVALID(wrong)
 }
 
+/** Of the options that it has and inherits: a server must not be open because its `auth` is a getter of a class. */
+function copyOf (given: McpOptions): object {
+  const inherited = Object.keys(optionsSchema.shape).filter(name => name in given && !(name in Object.prototype))
+  const names = new Set([...Object.keys(given), ...inherited])
+  return Object.fromEntries([...names].filter(name => !FASTIFY_OPTIONS.has(name)).map(name => [name, Reflect.get(given, name)]))
+}
+
+const MAY_HOLD_SECRETS = new Set<PropertyKey | undefined>(['auth', 'ask'])
+
 function describe (issue: z.core.$ZodIssue, given: unknown): string {
-  const name = issue.path.join('.')
+  const { path } = issue
   if (issue.code === 'unrecognized_keys') {
-    const wrong = [...issue.path, issue.keys[0]].join('.')
-    return `\`${wrong}\` is not an option${meant(wrong, namesIn(optionsSchema))}`
+    return issue.keys.map(key => unknown({ path, key, names: namesIn(optionsSchema), mayBeSecret: MAY_HOLD_SECRETS.has(path[0]) })).join('; ')
   }
+  const name = path.join('.')
   const value = valueAt(given, issue.path)
   // As where an environment variable is not set.
   if (issue.code === 'invalid_type' && value === undefined) return `\`${name}\` is missing`
@@ -223,5 +238,5 @@ function describe (issue: z.core.$ZodIssue, given: unknown): string {
 /** A URL may hold a password. */
 function isSecret ([first, second]: readonly PropertyKey[], value: unknown): boolean {
   const isShown = second !== undefined && SHOWN_OF_AUTH.has(second) && !(typeof value === 'string' && value.includes('@'))
-  return first === 'auth' ? !isShown : first === 'ask' && second === 'keys'
+  return first === 'auth' ? !isShown : first === 'ask' && (second === undefined || second === 'keys')
 }

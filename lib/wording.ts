@@ -27,7 +27,7 @@ export const must: z.core.$ZodErrorMap = issue => {
 const OTHER_FORM = new Set<string | undefined>(['invalid_type', 'invalid_value'])
 const MUST_BE = 'must be '
 
-/** What is wrong with a value that may have several forms: all that is with the one that it has, or, if it has none, that it must have one of them. */
+/** What is wrong with a value that may have several forms: all that is with the one that it has, or else that it must have one of them. */
 export function told (issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
   if (issue.code !== 'invalid_union') return [issue]
   const { path } = issue
@@ -58,12 +58,32 @@ function unlikeness (a: string, b: string): number {
   return short.length >= SHORTEST && long.includes(short) ? 2 : Infinity
 }
 
-/** What somebody may have meant by a name that is none, as the end of a sentence: ` (did you mean …?)`. */
-export function meant (wrong: string, names: readonly string[]): string {
+/** What somebody may have meant by a name that is none. */
+function meant (wrong: string, names: readonly string[]): string {
   const letters = (name: string): string => name.slice(name.lastIndexOf('.') + 1).toLowerCase()
-  const ranked = names.map(name => ({ name, rank: unlikeness(letters(wrong), letters(name)) })).filter(({ rank }) => rank < Infinity)
+  const ranked = names.map(name => ({ name, rank: unlikeness(wrong.toLowerCase(), letters(name)) })).filter(({ rank }) => rank < Infinity)
   const best = ranked.filter(({ rank }) => ranked.every(other => other.rank >= rank)).slice(0, MANY)
   return best.length === 0 ? '' : ` (did you mean ${best.map(({ name }) => `\`${name}\``).join(' or ')}?)`
+}
+
+// As every option is called.
+const NAME = /^[a-z]+$/i
+
+export interface Unknown {
+  readonly path: readonly PropertyKey[]
+  /** What stands there, and is no option. */
+  readonly key: string
+  /** All that there are, with dots. */
+  readonly names: readonly string[]
+  /** Whether a secret may stand in the place of a name, as where somebody lists principals by their tokens. */
+  readonly mayBeSecret: boolean
+}
+
+/** Says that a name is no option. What is like no other name is not repeated where it may be a secret. */
+export function unknown ({ path, key, names, mayBeSecret }: Unknown): string {
+  const hint = meant(key, names)
+  if (NAME.test(key) && (hint !== '' || !mayBeSecret)) return `\`${[...path, key].join('.')}\` is not an option${hint}`
+  return path.length === 0 ? 'there is a name that is not an option' : `\`${path.join('.')}\` has a name that is not an option`
 }
 
 /** What stands at the path of an issue. */
@@ -71,12 +91,25 @@ export function valueAt (given: unknown, path: readonly PropertyKey[]): unknown 
   return path.reduce<unknown>((object, key) => Reflect.get(Object(object), key), given)
 }
 
+// A URL may hold a password or a key.
+const MAY_HOLD_SECRET = /@|\?.*=/s
+const MAX_QUOTED = 200
+
 /** Objects are named by their kind alone: a token or a client with its password may be inside. */
 export function quote (value: unknown, isSecret: boolean): string {
-  if (isSecret && value !== '' && typeof value === 'string') return 'a secret'
-  if (isSecret && typeof value === 'number') return 'a number'
-  if (typeof value === 'string') return JSON.stringify(value)
-  if (typeof value === 'function') return 'a function'
-  if (typeof value !== 'object' || value === null) return String(value)
-  return Array.isArray(value) ? 'an array' : 'an object'
+  switch (typeof value) {
+    case 'string': return quoteText(value, isSecret)
+    case 'function': return 'a function'
+    case 'object': return value === null ? 'null' : Array.isArray(value) ? 'an array' : 'an object'
+    case 'number':
+    case 'bigint':
+    case 'symbol': return isSecret ? `a ${typeof value}` : String(value)
+    default: return String(value)
+  }
+}
+
+function quoteText (text: string, isSecret: boolean): string {
+  if (isSecret && text !== '') return 'a secret'
+  if (MAY_HOLD_SECRET.test(text)) return 'a text that may hold a secret'
+  return JSON.stringify(text.length > MAX_QUOTED ? `${text.slice(0, MAX_QUOTED)}…` : text)
 }

@@ -102,3 +102,28 @@ t.test('what is injected, and whoever watches the writes of a response, gets tex
     t.equal(seen.join(''), name === 'end' ? '' : [progress('one', 0), messages[1] ?? {}].map(frame).join(''))
   }
 })
+
+t.test('what a host writes on the response of a stream, and the trailers that it adds there, go out as Node writes them', async t => {
+  const app = await createApp(t, { sessions: false })
+  let say: () => void
+  const said = new Promise<void>(resolve => { say = resolve })
+  app.addHook('onSend', async (_request, reply) => {
+    reply.header('trailer', 'x-sum')
+    reply.raw.addTrailers({ 'x-sum': '7' })
+    setImmediate(() => {
+      reply.raw.write(': host\n\n')
+      say()
+    })
+  })
+  app.mcp.tool('talk', {}, async function * () {
+    yield 'one'
+    await said
+    yield ' two'
+  })
+  const bytes = await exchange(await listen(app), 'POST /mcp HTTP/1.1', text => text.includes('x-sum: 7\r\n\r\n'))
+  const two = progress(' two', 1)
+  const trailer = 'x-sum: 7\r\n'
+  t.equal(dechunked(Buffer.from(bytes.toString('latin1').replace(trailer, ''), 'latin1')), [
+    frame(progress('one', 0)), ': host\n\n', frame(two), frame({ jsonrpc: '2.0', id: 1, result: { content: [{ type: 'text', text: 'one two' }] } })
+  ].join(''))
+})

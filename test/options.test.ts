@@ -216,7 +216,10 @@ t.test('a secret is never quoted', async t => {
     { auth: { tokens: [], resource: `https://x:${secret}@a.example/` } }, { auth: { tokens: [], authorizationServers: [`https://x:${secret}@a.example/`] } },
     { auth: { tokens: secret } }, { auth: secret }, { auth: { verify: secret } }, { auth: [{ token: secret, principal: 'p' }] },
     { auth: { tokens: [{ token: secret, principal: { secret } }] } }, { ask: { keys: [secret] } }, { ask: { keys: secret } },
-    { ask: { keys: [{ secret }] } }, { ask: { keys: ['x'.repeat(32), secret] } }
+    { ask: { keys: [{ secret }] } }, { ask: { keys: ['x'.repeat(32), secret] } }, { ask: secret }, { [secret]: 1 }, { auth: { [secret]: 'ada' } },
+    { auth: { tokens: [{ token: 'abc', principal: 'ada', [secret]: 1 }] } }, { ask: { [secret]: 1 } }, { auth: { tokens: [{ token: Symbol(secret), principal: 'p' }] } },
+    { store: `redis://:${secret}@a.example:6379` }, { websiteUrl: `http//x:${secret}@a.example` }, { origins: [`https://x:${secret}@a.example`] },
+    { hosts: [`x:${secret}@a.example`] }, { auth: { tokens: [], resource: `https://a.example/?token=${secret}` } }
   ]
   for (const options of wrong) {
     try {
@@ -227,6 +230,18 @@ t.test('a secret is never quoted', async t => {
       t.notMatch((error as Error).message, secret, JSON.stringify(options))
     }
   }
+})
+
+t.test('options that are inherited count, and those that cannot be read are refused', async t => {
+  class Settings {
+    get auth () { return { tokens: [{ token: 'abc', principal: 'ada' }] } }
+  }
+  t.match(resolve(new Settings()), { auth: { tokens: [{ token: 'abc' }] } }, 'a server is not open by mistake')
+  t.match(resolve(Object.create({ name: 'inherited' })), { name: 'inherited' })
+  const fails = { get name () { throw new TypeError('broken') } }
+  t.throws(() => resolve(fails), { code: 'FST_MCP_OPTION_INVALID', message: 'Invalid option: one of them cannot be read', cause: { message: 'broken' } })
+  const long = 'y'.repeat(1_000)
+  t.throws(() => resolve({ prefix: long }), { message: `Invalid option: \`prefix\` must be a path that starts with / and has no parameters, got "${long.slice(0, 200)}…"` })
 })
 
 t.test('the caller\'s object is left as it was, however deep', async t => {

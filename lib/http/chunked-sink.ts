@@ -2,11 +2,10 @@ import type { ServerResponse } from 'node:http'
 import type { Sink } from '../sse/stream.ts'
 
 const LINE_END = '\r\n'
-const LAST_CHUNK = '0\r\n\r\n'
 
 /**
- * Writes each chunk of a response with its size in one piece (RFC 9112, section 7.1). Node, which is told that there are no chunks, would
- * write the size, the text and the line ends each by themselves.
+ * Writes each chunk of a response with its size in one piece (RFC 9112, section 7.1). Node, which is told meanwhile that there are no
+ * chunks, would write the size, the text and the line ends each by themselves. What others write, and the end, is Node's.
  */
 export class ChunkedSink implements Sink {
   readonly #response: ServerResponse
@@ -15,7 +14,6 @@ export class ChunkedSink implements Sink {
   /** `response`: its head is written, and says that chunks follow. */
   constructor (response: ServerResponse) {
     this.#response = response
-    response.chunkedEncoding = false
   }
 
   get writableNeedDrain (): boolean {
@@ -26,8 +24,10 @@ export class ChunkedSink implements Sink {
     const { socket } = this.#response
     // Node would hold it back until the end of the tick, to join the pieces.
     socket?.cork()
+    this.#response.chunkedEncoding = false
     if (!this.#hasHead) this.#sendHead()
     const hasRoom = this.#write(chunk)
+    this.#response.chunkedEncoding = true
     socket?.uncork()
     return hasRoom
   }
@@ -49,7 +49,7 @@ export class ChunkedSink implements Sink {
   }
 
   end (): void {
-    this.#response.end(LAST_CHUNK)
+    this.#response.end()
   }
 
   destroy (): void {

@@ -1,4 +1,4 @@
-import { ServerResponse } from 'node:http'
+import { OutgoingMessage, type ServerResponse } from 'node:http'
 import { type Http2Session, Http2ServerResponse } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { FastifyInstance, FastifyReply } from 'fastify'
@@ -105,7 +105,8 @@ function isUntouched (stream: SseStream): boolean {
   return stream.readableFlowing === null && stream.listenerCount('end') === 0 && !stream.destroyed
 }
 
-const { write, end } = ServerResponse.prototype
+// Whoever looks at the responses of a process has put others in their place.
+const { write, end } = OutgoingMessage.prototype
 
 /** Whether its head has left, or somebody looks at what is written to it, as `app.inject` does. */
 function isWatched (response: ServerResponse): boolean {

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { errorCodes } from '../errors.ts'
 import type { ClaimsReader } from './claims.ts'
-import { meant, must, namesIn, quote, valueAt } from '../wording.ts'
+import { must, namesIn, quote, unknown, valueAt } from '../wording.ts'
 import { isTrusted } from './remote.ts'
 
 const MAX_TIMER = 2_147_483_647
@@ -19,12 +19,14 @@ export const scopes = z.custom<ClaimsReader['scopes']>(isFunction, 'must be a fu
 export const principal = z.custom<ClaimsReader['principal']>(isFunction, 'must be a function').optional()
 
 const SECRETS = new Set<unknown>(['key', 'jwks', 'clientId', 'clientSecret', 'token'])
+// Of those that are texts. In the place of any other a text may be anything.
+const SHOWN = new Set<unknown>(['issuer', 'audience', 'jwksUri', 'url', 'path', 'algorithms', 'addresses'])
 
 /** Fills in the defaults of a copy. Throws FST_MCP_OPTION_INVALID, which quotes the name, and the value where it is no secret. */
 export function settle<S extends z.ZodType> (name: string, schema: S, given: unknown): z.output<S> {
   const parsed = schema.safeParse(given, { error: must })
   if (parsed.success) return parsed.data
-  throw invalid(parsed.error.issues.map(issue => describe(name, issue, { given, names: namesIn(schema) })).join('; '))
+  throw invalid(parsed.error.issues.map(issue => describe(name, issue, { given, names: namesIn(schema, `${name}.`) })).join('; '))
 }
 
 export function invalid (what: string): Error {
@@ -32,12 +34,10 @@ export function invalid (what: string): Error {
 }
 
 function describe (name: string, issue: z.core.$ZodIssue, { given, names }: { given: unknown, names: readonly string[] }): string {
-  if (issue.code === 'unrecognized_keys') {
-    const wrong = [name, ...issue.path, issue.keys[0]].join('.')
-    return `\`${wrong}\` is not an option${meant(wrong, names.map(known => `${name}.${known}`))}`
-  }
+  const path = [name, ...issue.path]
+  if (issue.code === 'unrecognized_keys') return issue.keys.map(key => unknown({ path, key, names, mayBeSecret: true })).join('; ')
   const value = valueAt(given, issue.path)
-  // A URL may carry a password.
-  const isSecret = SECRETS.has(issue.path[0]) || (typeof value === 'string' && value.includes('@'))
-  return `\`${[name, ...issue.path].join('.')}\` ${issue.message}, got ${quote(value, isSecret)}`
+  const [first] = issue.path
+  const isSecret = SECRETS.has(first) || (typeof value === 'string' && !SHOWN.has(first)) || first === undefined
+  return `\`${path.join('.')}\` ${issue.message}, got ${quote(value, isSecret)}`
 }
