@@ -4,7 +4,7 @@ import { errorCodes } from './errors.ts'
 import type { AuthOptions } from './http/auth.ts'
 import type { OriginRule } from './http/origins.ts'
 import type { Store } from './store/store.ts'
-import { must, namesIn, quote, told, unknown, valueAt } from './wording.ts'
+import { must, namesIn, tell, type Telling } from './wording.ts'
 
 const MAX_TIMER = 2_147_483_647
 const ms = (minimum: number) => z.int().min(minimum).max(MAX_TIMER)
@@ -195,7 +195,16 @@ export type McpOptions = z.input<typeof optionsSchema>
 /** The options with every default filled in. */
 export type ResolvedOptions = z.output<typeof optionsSchema>
 
-const SHOWN_OF_AUTH = new Set<PropertyKey>(['resource', 'authorizationServers', 'scopes', 'rootMetadata', 'hierarchy'])
+const SHOWN_OF_AUTH = new Set<PropertyKey | undefined>(['resource', 'authorizationServers', 'scopes', 'rootMetadata', 'hierarchy'])
+const KEYS = new Set<PropertyKey | undefined>([undefined, 'keys'])
+const MAY_HOLD_SECRETS = new Set<PropertyKey | undefined>(['auth', 'ask'])
+
+const telling: Telling = {
+  section: [],
+  get names () { return namesIn(optionsSchema) },
+  isSecret: ([first, second]) => first === 'auth' ? !SHOWN_OF_AUTH.has(second) : first === 'ask' && KEYS.has(second),
+  mayHoldSecrets: ([first]) => MAY_HOLD_SECRETS.has(first)
+}
 
 // Fastify reads these of every `register` itself.
 const FASTIFY_OPTIONS = new Set(['logLevel', 'logSerializers'])
@@ -207,7 +216,7 @@ export function resolveOptions (given: McpOptions): ResolvedOptions {
     const copy = copyOf(given)
     const parsed = optionsSchema.safeParse(copy, { error: must })
     if (parsed.success) return parsed.data
-    wrong = parsed.error.issues.flatMap(told).map(issue => describe(issue, copy)).join('; ')
+    wrong = tell(parsed.error, copy, telling)
   } catch (cause) {
     throw new errorCodes.FST_MCP_OPTION_INVALID('one of them cannot be read', { cause })
   }
@@ -219,24 +228,4 @@ function copyOf (given: McpOptions): object {
   const inherited = Object.keys(optionsSchema.shape).filter(name => name in given && !(name in Object.prototype))
   const names = new Set([...Object.keys(given), ...inherited])
   return Object.fromEntries([...names].filter(name => !FASTIFY_OPTIONS.has(name)).map(name => [name, Reflect.get(given, name)]))
-}
-
-const MAY_HOLD_SECRETS = new Set<PropertyKey | undefined>(['auth', 'ask'])
-
-function describe (issue: z.core.$ZodIssue, given: unknown): string {
-  const { path } = issue
-  if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map(key => unknown({ path, key, names: namesIn(optionsSchema), mayBeSecret: MAY_HOLD_SECRETS.has(path[0]) })).join('; ')
-  }
-  const name = path.join('.')
-  const value = valueAt(given, issue.path)
-  // As where an environment variable is not set.
-  if (issue.code === 'invalid_type' && value === undefined) return `\`${name}\` is missing`
-  return `\`${name}\` ${issue.message}, got ${quote(value, isSecret(issue.path, value))}`
-}
-
-/** A URL may hold a password. */
-function isSecret ([first, second]: readonly PropertyKey[], value: unknown): boolean {
-  const isShown = second !== undefined && SHOWN_OF_AUTH.has(second) && !(typeof value === 'string' && value.includes('@'))
-  return first === 'auth' ? !isShown : first === 'ask' && (second === undefined || second === 'keys')
 }

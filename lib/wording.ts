@@ -28,7 +28,7 @@ const OTHER_FORM = new Set<string | undefined>(['invalid_type', 'invalid_value']
 const MUST_BE = 'must be '
 
 /** What is wrong with a value that may have several forms: all that is with the one that it has, or else that it must have one of them. */
-export function told (issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
+function told (issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
   if (issue.code !== 'invalid_union') return [issue]
   const { path } = issue
   const forms = issue.errors.map(found => found.map(inner => ({ ...inner, path: [...path, ...inner.path] })))
@@ -69,18 +69,34 @@ function meant (wrong: string, names: readonly string[]): string {
 // As every option is called.
 const NAME = /^[a-z]+$/i
 
-export interface Unknown {
-  readonly path: readonly PropertyKey[]
-  /** What stands there, and is no option. */
-  readonly key: string
+/** How what is wrong with some options is told. */
+export interface Telling {
+  /** Goes before every name. */
+  readonly section: readonly string[]
   /** All that there are, with dots. */
   readonly names: readonly string[]
-  /** Whether a secret may stand in the place of a name, as where somebody lists principals by their tokens. */
-  readonly mayBeSecret: boolean
+  isSecret (path: readonly PropertyKey[], value: unknown): boolean
+  /** Whether a secret may stand there in the place of a name, as where somebody lists principals by their tokens. */
+  mayHoldSecrets (path: readonly PropertyKey[]): boolean
+}
+
+/** Says all that is wrong with some options, and repeats no secret. */
+export function tell ({ issues }: z.ZodError, given: unknown, telling: Telling): string {
+  return issues.flatMap(told).map(issue => describe(issue, given, telling)).join('; ')
+}
+
+function describe (issue: z.core.$ZodIssue, given: unknown, telling: Telling): string {
+  const path = [...telling.section, ...issue.path]
+  if (issue.code === 'unrecognized_keys') return issue.keys.map(key => unknown(path, key, telling.names, telling.mayHoldSecrets(issue.path))).join('; ')
+  const name = path.join('.')
+  const value = valueAt(given, issue.path)
+  // As where an environment variable is not set.
+  if (issue.code === 'invalid_type' && value === undefined) return `\`${name}\` is missing`
+  return `\`${name}\` ${issue.message}, got ${quote(value, telling.isSecret(issue.path, value))}`
 }
 
 /** Says that a name is no option. What is like no other name is not repeated where it may be a secret. */
-export function unknown ({ path, key, names, mayBeSecret }: Unknown): string {
+function unknown (path: readonly PropertyKey[], key: string, names: readonly string[], mayBeSecret: boolean): string {
   const hint = meant(key, names)
   if (NAME.test(key) && (hint !== '' || !mayBeSecret)) return `\`${[...path, key].join('.')}\` is not an option${hint}`
   return path.length === 0 ? 'there is a name that is not an option' : `\`${path.join('.')}\` has a name that is not an option`

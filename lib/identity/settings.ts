@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { errorCodes } from '../errors.ts'
 import type { ClaimsReader } from './claims.ts'
-import { must, namesIn, quote, unknown, valueAt } from '../wording.ts'
+import { must, namesIn, tell, type Telling } from '../wording.ts'
 import { isTrusted } from './remote.ts'
 
 const MAX_TIMER = 2_147_483_647
@@ -18,26 +18,20 @@ export const trustedUrl = z.string().refine(isTrusted, 'must be an https URL wit
 export const scopes = z.custom<ClaimsReader['scopes']>(isFunction, 'must be a function').optional()
 export const principal = z.custom<ClaimsReader['principal']>(isFunction, 'must be a function').optional()
 
-const SECRETS = new Set<unknown>(['key', 'jwks', 'clientId', 'clientSecret', 'token'])
+// Undefined: what stands in the place of all of them.
+const SECRETS = new Set<unknown>([undefined, 'key', 'jwks', 'clientId', 'clientSecret', 'token'])
 // Of those that are texts. In the place of any other a text may be anything.
 const SHOWN = new Set<unknown>(['issuer', 'audience', 'jwksUri', 'url', 'path', 'algorithms', 'addresses'])
+
+const isSecret: Telling['isSecret'] = ([first], value) => typeof value === 'string' ? !SHOWN.has(first) : SECRETS.has(first)
 
 /** Fills in the defaults of a copy. Throws FST_MCP_OPTION_INVALID, which quotes the name, and the value where it is no secret. */
 export function settle<S extends z.ZodType> (name: string, schema: S, given: unknown): z.output<S> {
   const parsed = schema.safeParse(given, { error: must })
   if (parsed.success) return parsed.data
-  throw invalid(parsed.error.issues.map(issue => describe(name, issue, { given, names: namesIn(schema, `${name}.`) })).join('; '))
+  throw invalid(tell(parsed.error, given, { section: [name], names: namesIn(schema, `${name}.`), isSecret, mayHoldSecrets: () => true }))
 }
 
 export function invalid (what: string): Error {
   return new errorCodes.FST_MCP_OPTION_INVALID(what)
-}
-
-function describe (name: string, issue: z.core.$ZodIssue, { given, names }: { given: unknown, names: readonly string[] }): string {
-  const path = [name, ...issue.path]
-  if (issue.code === 'unrecognized_keys') return issue.keys.map(key => unknown({ path, key, names, mayBeSecret: true })).join('; ')
-  const value = valueAt(given, issue.path)
-  const [first] = issue.path
-  const isSecret = SECRETS.has(first) || (typeof value === 'string' && !SHOWN.has(first)) || first === undefined
-  return `\`${path.join('.')}\` ${issue.message}, got ${quote(value, isSecret)}`
 }

@@ -125,7 +125,7 @@ export function progressHead (token: string | number): string {
 const PLAIN = /^[ !#-[\]-~]*$/
 
 /** As JSON. To look at a short text, as most that is yielded is, takes less than to call `JSON.stringify`. */
-function quote (text: string): string {
+function jsonOf (text: string): string {
   return PLAIN.test(text) ? `"${text}"` : JSON.stringify(text)
 }
 
@@ -133,7 +133,7 @@ function quote (text: string): string {
 export function progressOf ({ head, progress, total, message, meta }: Progress): string {
   let json = head + progress
   if (total !== undefined) json += `,"total":${total}`
-  if (message !== undefined) json += `,"message":${quote(message)}`
+  if (message !== undefined) json += `,"message":${jsonOf(message)}`
   if (meta !== undefined) json += `,"_meta":${JSON.stringify(meta)}`
   return json + '}}'
 }
